@@ -1,0 +1,1 @@
+"""Faces as geometry: rigs, rotations, regions, action units."""

@@ -1,0 +1,1 @@
+"""Lanes of face motion and how they are composed."""

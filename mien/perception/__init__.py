@@ -1,0 +1,1 @@
+"""From media to meaning: what is said, and how a face moves."""

@@ -1,0 +1,1 @@
+"""From face motion to frames."""

@@ -1,0 +1,1 @@
+"""Recipes that make the weights mien ships or a user trains."""
