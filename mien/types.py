@@ -368,7 +368,7 @@ class FaceMotion:
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(bytes(file["header"]).decode())
                 arrays = {name: file[name] for name in cls._array_names() if name in file.files}
             if header["format"] != "mien.FaceMotion" or header["version"] > MOTION_FORMAT:
