@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -381,7 +382,7 @@ class FaceMotion:
             )
         except FileNotFoundError:
             raise InputError(f"{path}: no such file", "check the path") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise FormatError(
                 f"{path}: not a mien motion file ({error})", "make one with `mien track` or `mien export`"
             ) from error

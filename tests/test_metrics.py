@@ -59,7 +59,7 @@ def test_sync_score_finds_the_delay_and_falls_for_permuted_sound():
     rng = np.random.default_rng(0)
     fps, n = 25, 400
     smooth = np.convolve(rng.normal(size=n + 20), np.hanning(9), "same")[:n]
-    sound = np.stack([smooth, np.roll(smooth, 1), rng.normal(size=n)], 1)
+    sound = np.stack([smooth, rng.normal(size=n)], 1)
     mouth = np.stack([smooth, -smooth], 1) + 0.3 * rng.normal(size=(n, 2))
     late = np.roll(mouth, 3, axis=0)
     assert metrics.sync_score(sound, mouth, fps).lag == 0

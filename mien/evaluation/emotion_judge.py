@@ -99,8 +99,8 @@ def _network() -> Any:
             # Keras' "same" pads an even size at the far side only.
             left, top = main.shape[3] % 2, main.shape[2] % 2
             main = nn.functional.pad(main, (left, 1, top, 1), value=float("-inf"))
-            pooled: torch.Tensor = nn.functional.max_pool2d(main, 3, 2)
-            return pooled + self.shortcut(x)
+            shortcut: torch.Tensor = self.shortcut(x)
+            return nn.functional.max_pool2d(main, 3, 2) + shortcut
 
     return nn.Sequential(
         convolution("conv2d_1"), batch_norm(1), nn.ReLU(), convolution("conv2d_2"), batch_norm(2), nn.ReLU(),
