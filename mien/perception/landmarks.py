@@ -1,0 +1,321 @@
+"""Where the face is: 478 landmarks per face, behind an interface that other detectors can fill.
+
+Convention: landmarks are ``(478, 3)`` float32 pixels of the whole picture in mediapipe's order: x right, y down, z
+relative depth at the scale of x, smaller towards the viewer. Points 468 to 472 are the iris of the subject's right
+eye, 473 to 477 of the left eye, centre first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.types import Array, Frame
+
+N_LANDMARKS = 478
+
+_LONGEST_SIDE = 1280
+"""Pictures are searched at no more than this many pixels: the detectors see 192 or less of them anyway."""
+_CROP_SIDE = 384
+"""Side of the square handed to the mesh network (its own input is 192): faces of any size look alike to it."""
+_TILE_LEVELS = (2, 3, 5)
+"""Tiles per side, tried in turn, when the whole picture shows no face."""
+
+_log = logging.getLogger(__name__)
+Box = npt.NDArray[np.float32]
+
+
+class LandmarkBackend(Protocol):
+    """What finds faces."""
+
+    def detect(self, frame: Frame) -> list[Array]:
+        """All faces of a picture, the largest first; empty if there is none."""
+
+    def follow(self, frame: Frame, previous: Array) -> Array | None:
+        """The face that had the landmarks ``previous`` a frame ago, or ``None`` if it is gone."""
+
+
+def face_box(landmarks: npt.ArrayLike) -> Box:
+    """``(left, top, right, bottom)`` in pixels around the landmarks."""
+    points = np.asarray(landmarks, np.float32)[:, :2]
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+class MediapipeBackend:
+    """mediapipe's face detectors and its attention mesh, all inside the 0.10.21 wheel.
+
+    A picture is searched by the full-range and the short-range detector, then in overlapping tiles (small faces), then
+    with stretched contrast (drawings, dark paintings). Every candidate is cropped with a margin, brought to one size
+    and given to the mesh network, so that small and huge faces are treated alike.
+
+    Args:
+        max_faces: how many faces :meth:`detect` returns at most.
+        confidence: detections and meshes below this score in [0, 1] are ignored.
+    """
+
+    def __init__(self, max_faces: int = 10, confidence: float = 0.4) -> None:
+        self.max_faces = max_faces
+        self._confidence = confidence
+        self._static: Any = None
+        self._tracker: Any = None
+        self._detectors: list[Any] = []
+        self._region: Box | None = None
+
+    def detect(self, frame: Frame) -> list[Array]:
+        """All faces, the largest first."""
+        for attempt, boxes in enumerate(self._candidates(frame)):
+            faces = self._meshes(frame, boxes)
+            if faces:
+                if attempt:
+                    _log.info("face found only at search step %d (tiles or contrast)", attempt + 1)
+                return faces
+        return []
+
+    def follow(self, frame: Frame, previous: Array) -> Array | None:
+        """The same face one frame later.
+
+        The mesh runs in its tracking mode on a square that stays put while the face is well inside: a crop that moves
+        with every frame would add its own jitter to the landmarks.
+        """
+        box = face_box(previous)
+        if self._tracker is None:
+            self._tracker = _face_mesh(static=False, confidence=self._confidence)
+        if self._region is None or not _well_inside(box, self._region):
+            self._region = _square(box, margin=0.5)
+            self._tracker.reset()
+        return self._mesh(self._tracker, frame, self._region)
+
+    def _candidates(self, frame: Frame) -> Iterator[list[Box]]:
+        """Boxes of possible faces, by ever more patient searches."""
+        small, scale = _shrink(frame, _LONGEST_SIDE)
+        boxes = self._search(small)
+        yield [box / scale for box in boxes]
+        for tiles in _TILE_LEVELS:
+            yield [box / scale for box in self._search_tiles(small, tiles)]
+        for picture in _contrasts(small):
+            yield [box / scale for box in self._search(picture) + self._search_tiles(picture, 2)]
+        # A face that fills the picture shows the detectors no surroundings, so give the mesh the whole of it.
+        height, width = frame.shape[:2]
+        yield [np.array([0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height], np.float32)]
+
+    def _search(self, picture: Frame) -> list[Box]:
+        """Boxes from both detectors in pixels of ``picture``."""
+        if not self._detectors:
+            self._detectors = [_face_detection(model, self._confidence) for model in (1, 0)]
+        height, width = picture.shape[:2]
+        boxes = []
+        for detector in self._detectors:
+            # Detectors squeeze what they get into a square; a border keeps faces at the edge and proportions whole.
+            border = max(height, width) // 8
+            padded = np.pad(picture, ((border, border), (border, border), (0, 0)), mode="edge")
+            for found in detector.process(np.ascontiguousarray(padded)).detections or []:
+                box = found.location_data.relative_bounding_box
+                left = box.xmin * padded.shape[1] - border
+                top = box.ymin * padded.shape[0] - border
+                right, bottom = left + box.width * padded.shape[1], top + box.height * padded.shape[0]
+                boxes.append(np.array([left, top, right, bottom], np.float32))
+        return boxes
+
+    def _search_tiles(self, picture: Frame, tiles: int) -> list[Box]:
+        """Boxes found in ``tiles`` by ``tiles`` windows that overlap by half, each enlarged to 512 px if smaller."""
+        height, width = picture.shape[:2]
+        side = max(32, round(2 * max(height, width) / (tiles + 1)))
+        boxes: list[Box] = []
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                tile = picture[top : top + side, left : left + side]
+                enlarged, scale = _enlarge(tile, 512)
+                offset = np.array([left, top, left, top], np.float32)
+                boxes += [box / scale + offset for box in self._search(enlarged)]
+        return boxes
+
+    def _meshes(self, frame: Frame, boxes: list[Box]) -> list[Array]:
+        """Landmarks in the boxes, the largest face first, each face once."""
+        if self._static is None:
+            self._static = _face_mesh(static=True, confidence=self._confidence)
+        faces: list[Array] = []
+        for box in sorted(_distinct(boxes), key=_area, reverse=True)[: 2 * self.max_faces]:
+            # The second, wider look rescues boxes that cut a chin or a forehead.
+            for margin in (0.5, 1.0):
+                face = self._mesh(self._static, frame, _square(box, margin))
+                if face is not None and not any(_overlap(face_box(face), face_box(other)) > 0.4 for other in faces):
+                    faces.append(face)
+                if face is not None:
+                    break
+        return sorted(faces, key=lambda face: _area(face_box(face)), reverse=True)[: self.max_faces]
+
+    def _mesh(self, network: Any, frame: Frame, region: Box) -> Array | None:
+        """Landmarks of the one face in a square region, in pixels of ``frame``."""
+        import cv2
+
+        side = float(region[2] - region[0])
+        if side < 4:
+            return None
+        scale = _CROP_SIDE / side
+        frame_to_crop = np.array([[scale, 0, -region[0] * scale], [0, scale, -region[1] * scale]], np.float32)
+        source, sharp = frame, cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
+        if scale < 0.5:  # linear sampling of a huge face would skip pixels
+            source, shrink = _shrink(frame, round(max(frame.shape[:2]) * scale * 2))
+            frame_to_crop[:, :2] /= shrink
+        crop = cv2.warpAffine(source, frame_to_crop, (_CROP_SIDE, _CROP_SIDE), flags=sharp, borderMode=1)
+        answer = network.process(crop).multi_face_landmarks
+        if not answer:
+            return None
+        points = np.array([(p.x, p.y, p.z) for p in answer[0].landmark], np.float32) * side
+        points[:, :2] += region[:2]
+        return points if _plausible(points) else None
+
+
+def _plausible(landmarks: Array) -> bool:
+    """False for meshes that collapsed: the network answers something for noise, too."""
+    left, top, right, bottom = face_box(landmarks)
+    return bool(np.isfinite(landmarks).all() and min(right - left, bottom - top) > 3)
+
+
+def _area(box: Box) -> float:
+    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Shared area divided by the smaller of the two areas."""
+    shared = _area(np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])]))
+    return shared / max(min(_area(a), _area(b)), 1e-6)
+
+
+def _distinct(boxes: list[Box]) -> list[Box]:
+    """Boxes without those that mostly repeat an earlier one."""
+    kept: list[Box] = []
+    for box in boxes:
+        if not any(_overlap(box, other) > 0.5 for other in kept):
+            kept.append(box)
+    return kept
+
+
+def _square(box: Box, margin: float) -> Box:
+    """The square around a box, wider by ``margin`` times its longer side on every side."""
+    centre, half = (box[:2] + box[2:]) / 2, max(box[2] - box[0], box[3] - box[1]) * (0.5 + margin)
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def _well_inside(box: Box, region: Box) -> bool:
+    """Whether a face keeps a fifth of its size to the region's border and still fills a third of the region."""
+    size = float(max(box[2] - box[0], box[3] - box[1]))
+    room = min(float((box[:2] - region[:2]).min()), float((region[2:] - box[2:]).min()))
+    return room > 0.2 * size and size > 0.33 * float(region[2] - region[0])
+
+
+def _starts(length: int, window: int) -> list[int]:
+    """Evenly spread starts of windows that cover ``length`` and overlap by about half."""
+    if window >= length:
+        return [0]
+    n = 1 + int(np.ceil((length - window) / (window / 2)))
+    return [int(start) for start in np.linspace(0, length - window, n)]
+
+
+def _shrink(frame: Frame, longest: int) -> tuple[Frame, float]:
+    """The picture at no more than ``longest`` pixels, and the factor that was applied."""
+    import cv2
+
+    factor = longest / max(frame.shape[:2])
+    if factor >= 1:
+        return frame, 1.0
+    size = max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8), factor
+
+
+def _enlarge(frame: Frame, longest: int) -> tuple[Frame, float]:
+    """The picture at no less than ``longest`` pixels, and the factor that was applied."""
+    import cv2
+
+    factor = longest / max(frame.shape[:2])
+    if factor <= 1:
+        return frame, 1.0
+    size = max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8), factor
+
+
+def _contrasts(frame: Frame) -> Iterator[Frame]:
+    """The picture with local contrast evened out, and blurred (brush strokes and pencil lines look like texture)."""
+    import cv2
+
+    lightness, a, b = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2LAB))
+    lightness = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(lightness)
+    even = np.asarray(cv2.cvtColor(cv2.merge([lightness, a, b]), cv2.COLOR_LAB2RGB), np.uint8)
+    yield even
+    yield np.asarray(cv2.GaussianBlur(even, (0, 0), max(frame.shape[:2]) / 250), np.uint8)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Send what C++ writes to the process' standard error into a file that goes away.
+
+    mediapipe and TensorFlow Lite greet from C++ when a graph starts; no Python setting reaches that.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _started(make: Any) -> Any:
+    """A mediapipe solution, made and run once so that its greetings are over."""
+    with _quiet():
+        solution = make()
+        solution.process(np.zeros((64, 64, 3), np.uint8))
+    return solution
+
+
+def _face_mesh(*, static: bool, confidence: float) -> Any:
+    with _quiet():
+        from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    return _started(
+        lambda: FaceMesh(
+            static_image_mode=static,
+            max_num_faces=1,
+            refine_landmarks=True,
+            min_detection_confidence=confidence,
+            min_tracking_confidence=confidence,
+        )
+    )
+
+
+def _face_detection(model: int, confidence: float) -> Any:
+    """mediapipe's detector: ``model`` 0 is the short-range, 1 the full-range network."""
+    with _quiet():
+        from mediapipe.python.solutions.face_detection import FaceDetection
+
+    return _started(lambda: FaceDetection(model_selection=model, min_detection_confidence=confidence))
+
+
+def person_mask(frame: Frame) -> Array | None:
+    """``(H, W)`` in [0, 1], soft, 1 on people, from mediapipe's selfie segmentation; ``None`` if it sees nobody."""
+    import cv2
+
+    with _quiet():
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    solution = _started(lambda: SelfieSegmentation(model_selection=0))
+    small, _ = _shrink(frame, 512)
+    mask = np.asarray(solution.process(small).segmentation_mask, np.float32)
+    solution.close()
+    if float((mask > 0.5).mean()) < 0.02:
+        _log.info("no person mask: the segmentation found nobody in the picture")
+        return None
+    size = (frame.shape[1], frame.shape[0])
+    return np.clip(np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), np.float32), 0, 1)
