@@ -1,1 +1,698 @@
-"""placeholder"""
+"""What the director asks for: five lanes (emotion, lips, style, blink, regions), the head and the gaze, over time.
+
+Three spellings of one object::
+
+    Direction.parse("happy:0.8")                                            # the short form: emotion only
+    Direction.parse("0s:neutral, 1.2s:happy:0.9, 4s:va(-0.6,0.7)")
+    Direction.load("scene.yaml")                                            # or .json; docs/direction.md lists all keys
+
+Convention: time in seconds from the start of the clip; a keyframe is *reached* at its time by a minimum-jerk
+transition that starts ``transition`` seconds before (never before the previous keyframe) and is held until the next
+transition. Valence and arousal in [-1, 1]; angles in degrees, signed as in :mod:`mien.types`: pitch is positive
+downwards, yaw is positive to the subject's left, roll is positive counter-clockwise as the viewer sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import numpy as np
+
+from mien.errors import DirectionError
+from mien.types import Array, Emotion, EmotionTrack
+
+LABELS: tuple[str, ...] = (*(label.value for label in Emotion), "relaxed", "tired")
+"""The eight emotions, and two low-arousal states without which the lower half of the disc would have no face."""
+
+LABEL_ANGLES: Mapping[str, float] = {
+    "happy": 7.8, "surprise": 69.8, "fear": 100.0, "anger": 120.0, "disgust": 145.0, "contempt": 165.0, "sad": 207.5,
+    "tired": 267.7, "relaxed": 318.0,
+}  # fmt: skip
+"""Where each label lies on the valence-arousal disc, degrees counter-clockwise from positive valence.
+
+happy, surprise ("astonished"), sad, tired and relaxed: Russell, "A circumplex model of affect", 1980 (circular
+scaling of words). His list has neither disgust nor contempt and puts angry and afraid 17 degrees apart; fear, anger,
+disgust and contempt are our choice, spread over 100 to 165 degrees in the order in which annotators of faces place
+them (AffectNet: fear aroused the most, disgust and contempt the most unpleasant).
+"""
+
+ALIASES: Mapping[str, str] = {
+    "neu": "neutral", "none": "neutral", "calm": "relaxed", "content": "relaxed", "sleepy": "tired", "bored": "tired",
+    "hap": "happy", "joy": "happy", "happiness": "happy", "joyful": "happy", "sadness": "sad",
+    "sur": "surprise", "surprised": "surprise", "fea": "fear", "afraid": "fear", "fearful": "fear", "scared": "fear",
+    "dis": "disgust", "disgusted": "disgust", "ang": "anger", "angry": "anger", "con": "contempt",
+    "contemptuous": "contempt",
+}  # fmt: skip
+"""Other spellings of the labels, among them the three-letter codes of MEAD."""
+
+REGIONS: tuple[str, ...] = tuple(
+    f"{region}{side}"
+    for region in ("brows", "eyes", "nose", "cheeks", "mouth", "jaw")
+    for side in ("", "_left", "_right")
+)
+STYLES: tuple[str, ...] = ("neutral", "lively", "calm", "mumbling", "theatrical", "stern", "warm", "still")
+HABITS: tuple[str, ...] = ("lips", "jaw", "brows", "head", "gaze", "blink", "smile", "tempo")
+"""What a style changes; :mod:`mien.motion.style` says how."""
+
+T = TypeVar("T")
+
+
+def _choose(value: str, allowed: Sequence[str], what: str) -> str:
+    """``value`` if it is allowed; else an error with the list and the nearest name."""
+    if value in allowed:
+        return value
+    from difflib import get_close_matches
+
+    near = get_close_matches(value, allowed, n=1, cutoff=0.55)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    raise DirectionError(f"unknown {what} {value!r}", f"{guess}known: {', '.join(allowed)}")
+
+
+def _check(value: float, low: float, high: float, what: str) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise DirectionError(f"{what} is {value:g}", f"allowed: {low:g} to {high:g}")
+
+
+def _check_times(times: Sequence[float], what: str) -> None:
+    if not times or times[0] != 0 or any(not a < b < math.inf for a, b in pairwise(times)):
+        raise DirectionError(
+            f"keyframe times of {what} are {', '.join(f'{t:g}' for t in times)}", "they start at 0 s and increase"
+        )
+
+
+def sample_keyframes(times: Sequence[float], values: Array, n_frames: int, fps: float, transition: float) -> Array:
+    """Keyframes to one row per frame; frame ``i`` shows time ``i / fps``.
+
+    Args:
+        times: ``K`` seconds, the first 0, increasing.
+        values: ``(K, D)``.
+        n_frames: rows wanted.
+        fps: rows per second.
+        transition: seconds that a change takes.
+
+    Returns:
+        ``(n_frames, D)``. Changes follow the minimum-jerk polynomial 10s³ - 15s⁴ + 6s⁵ (Flash and Hogan, 1985), so
+        that velocity and acceleration are zero at both ends.
+    """
+    clock = np.arange(n_frames) / fps
+    curve = np.repeat(np.asarray(values[:1], np.float64), n_frames, axis=0)
+    for k in range(1, len(times)):
+        start = max(times[k - 1], times[k] - transition)
+        s = np.clip((clock - start) / max(times[k] - start, 1e-9), 0, 1)
+        step = s**3 * (10 - 15 * s + 6 * s**2)
+        curve += step[:, None] * (np.asarray(values[k], np.float64) - values[k - 1])
+    return curve.astype(np.float32)
+
+
+def disc_weights(valence: float, arousal: float) -> Array:
+    """``(len(LABELS),)`` weights of the labels, summing to 1, that show a point of the valence-arousal disc.
+
+    The centre is neutral. Elsewhere the two labels on either side of the point's angle share the point's radius
+    (limited to 1) in proportion to the angle between them: continuous everywhere, and a label's own direction at
+    radius r is that label at intensity r.
+    """
+    names, angles = zip(*LABEL_ANGLES.items(), strict=True)
+    radius = min(1.0, math.hypot(valence, arousal))
+    angle = math.degrees(math.atan2(arousal, valence)) % 360
+    after = next((i for i, a in enumerate(angles) if a > angle), 0)
+    gap = (angles[after] - angles[after - 1]) % 360
+    share = ((angle - angles[after - 1]) % 360) / gap
+    weights = np.zeros(len(LABELS), np.float32)
+    weights[LABELS.index("neutral")] = 1 - radius
+    weights[LABELS.index(names[after - 1])] = radius * (1 - share)
+    weights[LABELS.index(names[after])] += radius * share
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A number over time: ``keys`` of (seconds, value), the first at 0 s."""
+
+    keys: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", tuple((float(t), float(v)) for t, v in self.keys))
+        _check_times([t for t, _ in self.keys], "a curve")
+
+    @classmethod
+    def constant(cls, value: float) -> Self:
+        """The same value at all times."""
+        return cls(((0.0, value),))
+
+    def check(self, low: float, high: float, what: str) -> None:
+        """Refuse values outside [low, high] with a :class:`~mien.errors.DirectionError`."""
+        for _, value in self.keys:
+            _check(value, low, high, what)
+
+    def sample(self, n_frames: int, fps: float, transition: float = 0.6) -> Array:
+        """``(n_frames,)`` values; see :func:`sample_keyframes`."""
+        times, values = zip(*self.keys, strict=True)
+        return sample_keyframes(times, np.array(values, np.float32)[:, None], n_frames, fps, transition)[:, 0]
+
+
+ONE, ZERO = Curve.constant(1), Curve.constant(0)
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionKey:
+    """An emotion reached at ``time`` seconds: a label with its intensity 0 to 1, or a point ``va`` of the disc."""
+
+    time: float = 0.0
+    label: str = "neutral"
+    intensity: float = 1.0
+    va: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        name = self.label.lower()
+        known = (*LABELS, *ALIASES)
+        label = _choose(ALIASES.get(name, name), LABELS if name not in known else known, "emotion")
+        object.__setattr__(self, "label", label)
+        _check(self.intensity, 0, 1, f"intensity of {label}")
+        for name, value in zip(("valence", "arousal"), self.va or (), strict=False):
+            _check(value, -1, 1, name)
+
+    @property
+    def weights(self) -> Array:
+        """``(len(LABELS),)`` summing to 1."""
+        if self.va is not None:
+            return disc_weights(*self.va)
+        weights = np.zeros(len(LABELS), np.float32)
+        weights[LABELS.index("neutral")] = 1
+        if self.label != "neutral":
+            weights[LABELS.index("neutral")] -= self.intensity
+            weights[LABELS.index(self.label)] = self.intensity
+        return weights
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """Valence and arousal; a label's intensity is its radius."""
+        if self.va is not None:
+            return self.va
+        if self.label == "neutral":
+            return 0.0, 0.0
+        angle = math.radians(LABEL_ANGLES[self.label])
+        return self.intensity * math.cos(angle), self.intensity * math.sin(angle)
+
+    def __str__(self) -> str:
+        if self.va is not None:
+            return f"{_text(self.time)}s:va({_text(self.va[0])},{_text(self.va[1])})"
+        return f"{_text(self.time)}s:{self.label}:{_text(self.intensity)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lips:
+    """How far the lips move (``gain`` 0 to 2), and what moves them (``source``: ``speech`` or ``none``)."""
+
+    gain: Curve = ONE
+    source: str = "speech"
+
+    def __post_init__(self) -> None:
+        self.gain.check(0, 2, "gain of lips")
+        _choose(self.source, ("speech", "none"), "lips source")
+
+
+@dataclass(frozen=True, slots=True)
+class StyleChoice:
+    """How the person talks: a preset ``name``, or the ``reference`` motion file, or a ``vector`` of habits.
+
+    ``strength`` 0 is the neutral style, 1 the style itself, 2 its exaggeration.
+    """
+
+    name: str = "neutral"
+    reference: str | None = None
+    vector: tuple[tuple[str, float], ...] = ()
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _choose(self.name, STYLES, "style")
+        _check(self.strength, 0, 2, "strength of style")
+        for habit, value in self.vector:
+            _choose(habit, HABITS, "habit")
+            _check(value, 0, 3, f"style habit {habit}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlinkEvent:
+    """One blink that begins at ``time`` and lasts ``duration`` seconds, of ``both`` eyes or the subject's ``left``."""
+
+    time: float
+    duration: float = 0.25
+    side: str = "both"
+
+    def __post_init__(self) -> None:
+        _check(self.time, 0, 1e6, "time of a blink in seconds")
+        _check(self.duration, 0.1, 2, "duration of a blink in seconds")
+        _choose(self.side, ("both", "left", "right"), "side of a blink")
+
+
+@dataclass(frozen=True, slots=True)
+class Blinks:
+    """``rate`` of spontaneous blinks per minute (``None``: the style's natural rate), and explicit ``events``."""
+
+    rate: Curve | None = None
+    events: tuple[BlinkEvent, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            self.rate.check(0, 60, "blink rate per minute")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """How far one region moves (``gain`` 0 to 2), and whose movement it takes (``source``: a motion file)."""
+
+    gain: Curve = ONE
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        self.gain.check(0, 2, "gain of a region")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPose:
+    """Natural head movement (``amount`` 0 to 2) around a given pose in degrees."""
+
+    amount: Curve = ONE
+    pitch: Curve = ZERO
+    yaw: Curve = ZERO
+    roll: Curve = ZERO
+
+    def __post_init__(self) -> None:
+        self.amount.check(0, 2, "amount of head movement")
+        for name, limit in (("pitch", 30), ("yaw", 45), ("roll", 30)):
+            getattr(self, name).check(-limit, limit, f"head {name} in degrees")
+
+
+@dataclass(frozen=True, slots=True)
+class GazeTarget:
+    """Natural eye movement (``amount`` 0 to 2) around a target in degrees; 0, 0 looks into the camera."""
+
+    amount: Curve = ONE
+    yaw: Curve = ZERO
+    pitch: Curve = ZERO
+
+    def __post_init__(self) -> None:
+        self.amount.check(0, 2, "amount of eye movement")
+        for name, limit in (("yaw", 35), ("pitch", 25)):
+            getattr(self, name).check(-limit, limit, f"gaze {name} in degrees")
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """All lanes. ``Direction()`` is a neutral person who speaks, blinks and moves the head naturally.
+
+    Attributes:
+        emotion: keyframes, the first at 0 s.
+        transition: seconds that a change between keyframes takes, in every lane.
+        lips: gain and source of the lips.
+        style: how the person talks.
+        blink: rate and events.
+        regions: by name (:data:`REGIONS`); left and right are the subject's.
+        head: pose in degrees and amount of movement.
+        gaze: target in degrees and amount of movement.
+
+    Raises:
+        DirectionError: if a value is out of range or a name is unknown.
+    """
+
+    emotion: tuple[EmotionKey, ...] = (EmotionKey(),)
+    transition: float = 0.6
+    lips: Lips = field(default_factory=Lips)
+    style: StyleChoice = field(default_factory=StyleChoice)
+    blink: Blinks = field(default_factory=Blinks)
+    regions: Mapping[str, Region] = field(default_factory=dict)
+    head: HeadPose = field(default_factory=HeadPose)
+    gaze: GazeTarget = field(default_factory=GazeTarget)
+
+    def __post_init__(self) -> None:
+        _check_times([key.time for key in self.emotion], "emotion")
+        _check(self.transition, 0.1, 10, "transition in seconds")
+        for name in self.regions:
+            _choose(name, REGIONS, "region")
+
+    def emotion_curve(self, n_frames: int, fps: float, tempo: float = 1.0) -> Array:
+        """``(n_frames, len(LABELS))`` weights of the labels, each row summing to 1; ``tempo`` 2 halves transitions."""
+        values = np.stack([key.weights for key in self.emotion])
+        return sample_keyframes([k.time for k in self.emotion], values, n_frames, fps, self.transition / tempo)
+
+    def emotion_track(self, n_frames: int, fps: float, tempo: float = 1.0) -> EmotionTrack:
+        """Valence and arousal over time, exactly as asked at every keyframe."""
+        points = np.array([key.point for key in self.emotion], np.float32)
+        va = sample_keyframes([k.time for k in self.emotion], points, n_frames, fps, self.transition / tempo)
+        return EmotionTrack(np.clip(va, -1, 1), fps)
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Self:
+        """A direction from the short form, the path of a ``.yaml`` or ``.json`` file, or the text of one.
+
+        Raises:
+            DirectionError: naming the place, the value, and what is allowed there.
+        """
+        if isinstance(text, Path) or Path(text).suffix.lower() in (".yaml", ".yml", ".json"):
+            return cls.load(text)
+        lane = re.match(r"\s*(\{|#|---|(\w+)\s*:)", text)
+        if lane and (lane[2] is None or lane[2] in cls._lanes()):
+            return cls._read(_Node.from_yaml(text, "direction"))
+        if "\n" in text.strip():
+            return cls._read(_Node.from_yaml(text, "direction"))
+        return cls(emotion=_emotion(_Node(text, f"direction {text!r}")))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a ``.yaml`` or ``.json`` file.
+
+        Raises:
+            DirectionError: naming file and line, the value, and what is allowed there.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise DirectionError(
+                f"{path}: no such file", "check the path, or write a direction such as happy:0.8"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DirectionError(f"{path}: not a readable text file ({error})") from error
+        return cls._read(_Node.from_yaml(text, str(path)))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`; takes everything that a YAML file may say."""
+        return cls._read(_Node.from_python(content, "direction"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, strings and numbers; lanes at their defaults are left out."""
+        content: dict[str, Any] = {}
+        if self.emotion != (EmotionKey(),):
+            content["emotion"] = ", ".join(str(key) for key in self.emotion)
+        if self.transition != 0.6:
+            content["transition"] = self.transition
+        for name in ("lips", "style", "blink", "head", "gaze"):
+            if lane := _plain(getattr(self, name)):
+                content[name] = lane
+        if self.regions:
+            content["regions"] = {name: _plain(region) or 1.0 for name, region in self.regions.items()}
+        return content
+
+    def save(self, path: str | Path) -> None:
+        """Write ``.json``, or YAML under any other ending."""
+        if Path(path).suffix.lower() == ".json":
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        else:
+            import yaml
+
+            text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def _lanes(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
+    @classmethod
+    def _read(cls, node: _Node) -> Self:
+        lanes: dict[str, Any] = {}
+        for name, value in node.mapping(cls._lanes(), "lane").items():
+            lanes[name] = _READERS[name](value)
+        with node.located():
+            return cls(**lanes)
+
+
+# Reading: a tree of nodes that know where they stand, so that every complaint can name file and line.
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A value of a direction file and its place (``scene.yaml:7``)."""
+
+    value: str | list[_Node] | list[tuple[_Node, _Node]]
+    where: str
+    kind: str = "text"
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str) -> _Node:
+        """Parse YAML (of which JSON is a part) without building any object but text, lists and pairs."""
+        import yaml
+
+        seen: set[int] = set()
+
+        def convert(node: yaml.Node) -> _Node:
+            place = f"{where}:{node.start_mark.line + 1}"
+            if isinstance(node, yaml.ScalarNode):
+                return cls(node.value, place)
+            if id(node) in seen:
+                raise DirectionError(f"{place}: YAML anchors and aliases are not used in directions", "write it out")
+            seen.add(id(node))
+            if isinstance(node, yaml.SequenceNode):
+                return cls([convert(child) for child in node.value], place, "list")
+            return cls([(convert(key), convert(child)) for key, child in node.value], place, "mapping")
+
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            if root is None:
+                raise DirectionError(f"{where}: the direction is empty", "write for example: emotion: happy:0.8")
+            return convert(root)
+        except yaml.MarkedYAMLError as error:
+            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise DirectionError(f"{where}{line}: not valid YAML or JSON ({error.problem})") from error
+        except (yaml.YAMLError, RecursionError) as error:
+            raise DirectionError(f"{where}: not valid YAML or JSON ({' '.join(str(error).split())})") from error
+
+    @classmethod
+    def from_python(cls, value: object, where: str) -> _Node:
+        if isinstance(value, Mapping):
+            pairs = [(cls(str(k), where), cls.from_python(v, f"{where}.{k}")) for k, v in value.items()]
+            return cls(pairs, where, "mapping")
+        if isinstance(value, list | tuple):
+            return cls([cls.from_python(v, f"{where}[{i}]") for i, v in enumerate(value)], where, "list")
+        return cls(_text(value) if isinstance(value, int | float) else str(value), where)
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Put the place in front of complaints that do not know theirs."""
+        try:
+            yield
+        except DirectionError as error:
+            if error.what.startswith(self.where.rsplit(":", 1)[0]):
+                raise
+            raise DirectionError(f"{self.where}: {error.what}", error.remedy) from None
+
+    def mapping(self, keys: Sequence[str], what: str) -> dict[str, _Node]:
+        """The entries under known keys, each given once."""
+        if self.kind != "mapping":
+            raise DirectionError(f"{self.where}: expected entries such as {keys[0]}: …, found {self._found()}")
+        entries: dict[str, _Node] = {}
+        for key, value in cast("list[tuple[_Node, _Node]]", self.value):
+            with key.located():
+                name = _choose(key.text(), keys, what)
+                if name in entries:
+                    raise DirectionError(f"{what} {name!r} is given twice", "keep one")
+            entries[name] = value
+        return entries
+
+    def items(self) -> list[_Node]:
+        """The elements of a list, or the comma-separated parts of a text."""
+        if self.kind == "list":
+            return cast("list[_Node]", self.value)
+        return [_Node(part.strip(), self.where) for part in re.split(r",(?![^(]*\))", self.text())]
+
+    def text(self) -> str:
+        if self.kind != "text":
+            raise DirectionError(f"{self.where}: expected one value, found {self._found()}")
+        return str(self.value).strip()
+
+    def number(self) -> float:
+        text = self.text()
+        try:
+            return float(text)
+        except ValueError:
+            raise DirectionError(f"{self.where}: expected a number, found {text!r}") from None
+
+    def seconds(self) -> float:
+        """A time: ``1.2`` or ``1.2s``."""
+        return _Node(self.text().removesuffix("s"), self.where).number()
+
+    def _found(self) -> str:
+        return f"a {self.kind}" if self.kind != "text" else repr(self.value)
+
+
+def _text(number: float) -> str:
+    """The shortest text that reads back as the same number."""
+    return repr(float(number)).removesuffix(".0")
+
+
+def _timed(node: _Node) -> tuple[float, _Node]:
+    """Split ``1.2s:rest``; a part without a time stands at 0 s."""
+    match = re.fullmatch(r"([-+.\w]+?)\s*s\s*:\s*(.*)", node.text()) if node.kind == "text" else None
+    if match and re.match(r"[-+.\d]", match[1]):
+        return _Node(match[1], node.where).seconds(), _Node(match[2], node.where)
+    return 0.0, node
+
+
+def _emotion_key(node: _Node) -> EmotionKey:
+    if node.kind == "mapping":
+        entries = node.mapping(("at", "emotion", "intensity", "va"), "key of an emotion keyframe")
+        time = entries["at"].seconds() if "at" in entries else 0.0
+        if "va" in entries:
+            point = [part.number() for part in entries["va"].items()]
+            with node.located():
+                return EmotionKey(time, va=_point(point))
+        if "emotion" not in entries:
+            raise DirectionError(f"{node.where}: an emotion keyframe needs emotion: or va:")
+        _, body = _timed(entries["emotion"])
+        if "intensity" in entries:
+            body = _Node(f"{body.text()}:{entries['intensity'].text()}", entries["intensity"].where)
+    else:
+        time, body = _timed(node)
+    text = body.text()
+    with body.located():
+        if match := re.fullmatch(r"va\s*\((.*)\)", text):
+            return EmotionKey(time, va=_point([part.number() for part in _Node(match[1], body.where).items()]))
+        label, _, intensity = text.partition(":")
+        amount = _Node(intensity, body.where).number() if intensity else 1.0
+        return EmotionKey(time, label.strip(), amount)
+
+
+def _point(numbers: Sequence[float]) -> tuple[float, float]:
+    if len(numbers) != 2:
+        raise DirectionError(f"va has {len(numbers)} numbers", "it takes two: valence and arousal")
+    return numbers[0], numbers[1]
+
+
+def _emotion(node: _Node) -> tuple[EmotionKey, ...]:
+    keys = [_emotion_key(item) for item in ([node] if node.kind == "mapping" else node.items())]
+    if keys and keys[0].time > 0:
+        keys.insert(0, EmotionKey())
+    with node.located():
+        _check_times([key.time for key in keys], "emotion")
+    return tuple(keys)
+
+
+def _curve(node: _Node, default: float) -> Curve:
+    """A number, ``0s:1, 2s:0.5``, or a list of ``[seconds, value]``; before the first keyframe the default stands."""
+    keys: list[tuple[float, float]] = []
+    for item in node.items():
+        if item.kind == "list":
+            pair = item.items()
+            if len(pair) != 2:
+                raise DirectionError(f"{item.where}: a keyframe has {len(pair)} parts", "write [seconds, value]")
+            keys.append((pair[0].seconds(), pair[1].number()))
+        else:
+            time, body = _timed(item)
+            keys.append((time, body.number()))
+    if keys and keys[0][0] > 0:
+        keys.insert(0, (0.0, default))
+    with node.located():
+        return Curve(tuple(keys))
+
+
+def _curves(node: _Node, lane: type[T], main: str) -> T:
+    """A lane made of curves: a mapping of them, or just the main one."""
+    defaults = {f.name: f.default.keys[0][1] for f in fields(lane) if isinstance(f.default, Curve)}  # type: ignore[arg-type]
+    texts = tuple(f.name for f in fields(lane) if f.name not in defaults)  # type: ignore[arg-type]
+    entries = node.mapping((*defaults, *texts), "key") if node.kind == "mapping" else {main: node}
+    values: dict[str, Any] = {}
+    for name, value in entries.items():
+        values[name] = _curve(value, defaults[name]) if name in defaults else value.text()
+        with value.located():
+            lane(**{name: values[name]})  # so that a complaint names the line of its own value
+    return lane(**values)
+
+
+def _style(node: _Node) -> StyleChoice:
+    if node.kind != "mapping":
+        name, _, strength = node.text().partition(":")
+        amount = _Node(strength, node.where).number() if strength else 1.0
+        with node.located():
+            if Path(name).suffix:
+                return StyleChoice(reference=name, strength=amount)
+            return StyleChoice(name=name.strip(), strength=amount)
+    entries = node.mapping(("name", "reference", "vector", "strength"), "key of style")
+    if len(entries.keys() - {"strength"}) > 1:
+        raise DirectionError(f"{node.where}: style has several of name, reference and vector", "keep one")
+    values: dict[str, Any] = {name: entries[name].text() for name in ("name", "reference") if name in entries}
+    if "vector" in entries:
+        values["vector"] = tuple((k, v.number()) for k, v in entries["vector"].mapping(HABITS, "habit").items())
+    if "strength" in entries:
+        values["strength"] = entries["strength"].number()
+    for name, value in values.items():
+        with entries[name].located():
+            StyleChoice(**{name: value})
+    return StyleChoice(**values)
+
+
+def _blink_event(node: _Node) -> BlinkEvent:
+    if node.kind == "mapping":
+        entries = node.mapping(("at", "duration", "side"), "key of a blink")
+        if "at" not in entries:
+            raise DirectionError(f"{node.where}: a blink needs at: with its time in seconds")
+        values: dict[str, Any] = {"time": entries["at"].seconds()}
+        if "duration" in entries:
+            values["duration"] = entries["duration"].seconds()
+        if "side" in entries:
+            values["side"] = entries["side"].text()
+    else:
+        values = {"time": node.seconds()}
+    with node.located():
+        return BlinkEvent(**values)
+
+
+def _blink(node: _Node) -> Blinks:
+    if node.kind == "text" and node.text() == "none":
+        return Blinks(rate=Curve.constant(0))
+    entries = node.mapping(("rate", "events"), "key of blink") if node.kind == "mapping" else {"rate": node}
+    # Someone who lists the blinks wants these and no others.
+    rate = Curve.constant(0) if "events" in entries else None
+    if "rate" in entries:
+        rate = _curve(entries["rate"], 15)
+    events = tuple(_blink_event(item) for item in entries["events"].items()) if "events" in entries else ()
+    with entries.get("rate", node).located():
+        return Blinks(rate, events)
+
+
+def _regions(node: _Node) -> dict[str, Region]:
+    return {name: _curves(value, Region, "gain") for name, value in node.mapping(REGIONS, "region").items()}
+
+
+def _transition(node: _Node) -> float:
+    with node.located():
+        _check(node.seconds(), 0.1, 10, "transition in seconds")
+    return node.seconds()
+
+
+_READERS: Mapping[str, Any] = {
+    "emotion": _emotion,
+    "transition": _transition,
+    "lips": lambda node: _curves(node, Lips, "gain"),
+    "style": _style,
+    "blink": _blink,
+    "regions": _regions,
+    "head": lambda node: _curves(node, HeadPose, "amount"),
+    "gaze": lambda node: _curves(node, GazeTarget, "amount"),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Lanes as plain data; what stands at its default is left out."""
+    if isinstance(value, Curve):
+        if len(value.keys) == 1:
+            return value.keys[0][1]
+        return ", ".join(f"{_text(t)}s:{_text(v)}" for t, v in value.keys)
+    if isinstance(value, BlinkEvent):
+        return {"at": value.time, "duration": value.duration, "side": value.side}
+    if isinstance(value, tuple):
+        return dict(value) if value and isinstance(value[0], tuple) else [_plain(item) for item in value]
+    if not isinstance(value, Lips | StyleChoice | Blinks | Region | HeadPose | GazeTarget):
+        return value
+    default = StyleChoice() if isinstance(value, StyleChoice) else type(value)()
+    return {
+        f.name: _plain(getattr(value, f.name))
+        for f in fields(value)
+        if getattr(value, f.name) != getattr(default, f.name)
+    }
