@@ -1,0 +1,139 @@
+"""Who made a file, with what: metadata that says a picture is synthetic, written into every output and read back.
+
+The record is JSON. Where it stands: the ``comment`` of MP4 and WebM, the text chunk ``mien`` of PNG (with a ``Comment``
+for viewers), the comment of JPEG and GIF. ``digital_source_type`` is IPTC's term for it
+(https://cv.iptc.org/newscodes/digitalsourcetype/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic"
+"""A picture made of captured and of generated elements."""
+
+MARK = "mien"
+"""The key under which a record names the software, and the PNG chunk it stands in."""
+
+
+def provenance(
+    verb: str, *, inputs: Mapping[str, str | Path | None], settings: object = None, seed: int | None = None
+) -> dict[str, Any]:
+    """The record of one output.
+
+    Args:
+        verb: the job, such as ``"speak"``.
+        inputs: role → file; each is named without its folder and by its SHA-256. ``None`` is left out.
+        settings: the options it was made with: a dataclass or a mapping.
+        seed: of everything random in it.
+    """
+    if is_dataclass(settings) and not isinstance(settings, type):
+        settings = asdict(settings)
+    record: dict[str, Any] = {
+        "software": f"{MARK} {version(MARK)}",
+        "synthetic": True,
+        "digital_source_type": SOURCE_TYPE,
+        "verb": verb,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": {
+            role: {"name": Path(path).name, "sha256": file_sha256(path)}
+            for role, path in inputs.items()
+            if path is not None
+        },
+    }
+    if seed is not None:
+        record["seed"] = seed
+    if settings:
+        record["settings"] = settings
+    return record
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_text(record: Mapping[str, Any]) -> str:
+    """The record as one line of JSON; paths inside settings lose their folders, which are nobody's business."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Path):
+            return value.name
+        if isinstance(value, Enum):
+            return value.value
+        if is_dataclass(value) and not isinstance(value, type):
+            return asdict(value)
+        return str(value)
+
+    return json.dumps(record, ensure_ascii=False, default=plain)
+
+
+def from_text(text: str | bytes | None) -> dict[str, Any] | None:
+    """The record in a comment, or ``None`` if the comment is something else."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    try:
+        record = json.loads(text or "")
+    except ValueError:
+        return None
+    is_ours = isinstance(record, dict) and str(record.get("software", "")).startswith(MARK)
+    return record if is_ours else None
+
+
+def png_info(record: Mapping[str, Any] | None) -> PngInfo | None:
+    """The text chunks of a PNG."""
+    from PIL.PngImagePlugin import PngInfo
+
+    if record is None:
+        return None
+    info = PngInfo()
+    info.add_itxt(MARK, to_text(record))
+    info.add_text("Comment", f"Synthetic picture made by {record['software']}")
+    return info
+
+
+def jpeg_comment(record: Mapping[str, Any] | None) -> bytes:
+    """The comment of a JPEG."""
+    return b"" if record is None else to_text(record).encode()
+
+
+def read_provenance(path: str | Path) -> dict[str, Any] | None:
+    """What mien wrote about a picture or video it made, or ``None`` if there is nothing of the kind."""
+    path = Path(path)
+    if path.is_dir():
+        first = next(iter(sorted(path.glob("frame_*.png"))), None)
+        return None if first is None else read_provenance(first)
+    return _from_picture(path) or _from_video(path)
+
+
+def _from_picture(path: Path) -> dict[str, Any] | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return from_text(picture.info.get(MARK)) or from_text(picture.info.get("comment"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _from_video(path: Path) -> dict[str, Any] | None:
+    import av
+
+    try:
+        with av.open(path) as container:
+            tags = {key.lower(): value for key, value in container.metadata.items()}
+    except (av.FFmpegError, OSError):
+        return None
+    return from_text(tags.get("comment"))

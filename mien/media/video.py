@@ -1,0 +1,364 @@
+"""Video files: frames in at a constant rate, frames and sound out.
+
+Reading gives upright RGB frames one by one; writing takes them one by one, so a long video never stands in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+
+from mien.errors import FormatError, OutputError
+from mien.media.gif import write_gif
+from mien.media.image import require_file
+from mien.media.output import FRAME_NAME, atomic_output, output_error, reason
+from mien.media.provenance import png_info, to_text
+from mien.media.soundtrack import MP4_SOUND, WEBM_SOUND, Soundtrack
+from mien.progress import Progress, track
+from mien.types import Frame
+
+log = logging.getLogger(__name__)
+
+BT709 = 1
+"""FFmpeg's number for the colour space of HD video, which every player assumes or honours."""
+
+# swscale's defaults round down and darken a picture by one level each way; these flags do not.
+_ACCURATE = 0x40000
+_TO_YUV = 4 | _ACCURATE  # bicubic
+_TO_RGB = 2 | _ACCURATE | 0x2000  # bilinear, colour interpolated in full
+
+_QUEUE_FRAMES = 8
+
+
+class VideoReader:
+    """The frames of a video file, upright, RGB, at a constant rate; can be iterated any number of times.
+
+    Frame ``i`` shows time ``i / fps``, counted from the first picture: variable rates are evened out by repeating and
+    dropping frames. Rotation metadata (a phone held upright) is applied.
+
+    Args:
+        path: any video FFmpeg reads, GIF included.
+
+    Attributes:
+        fps: frames per second.
+        size: height and width in pixels, after rotation.
+        duration: seconds, as the file says; ``None`` if it does not.
+        n_frames: as the file says, so it may be a few off; ``None`` if it does not.
+        codec: short name of the video codec.
+        has_sound: whether there is a sound track.
+
+    Raises:
+        FormatError: if the file is no video, or is damaged.
+        InputError: if it is missing, unreadable or empty.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = require_file(path, "video")
+        with self._open() as container:
+            stream = container.streams.video[0]
+            self.codec = str(stream.codec_context.name)
+            self.has_sound = bool(container.streams.audio)
+            self.fps = _constant_rate(self.path, stream)
+            self.duration = _duration(container, stream, self.fps)
+            self.n_frames = None if self.duration is None else max(1, round(self.duration * self.fps))
+            self._check_whole(stream)
+            first = next(self._decoded(container), None)
+        if first is None:
+            raise FormatError(f"{self.path}: no picture in the video can be decoded", "export it again")
+        self.size: tuple[int, int] = _upright(first).shape[:2]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing stays open between iterations; ``with`` is offered because readers expect it."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame as ``(H, W, 3)`` uint8.
+
+        Raises:
+            FormatError: if the file is damaged further on; frames before that have been yielded.
+        """
+        with self._open() as container:
+            start: float | None = None
+            shown: Frame | None = None
+            n_yielded = 0
+            for n_decoded, picture in enumerate(self._decoded(container)):
+                time = picture.time if picture.time is not None else n_decoded / self.fps
+                start = time if start is None else start
+                index = round((time - start) * self.fps)
+                while shown is not None and n_yielded < index:
+                    yield shown
+                    n_yielded += 1
+                shown = _upright(picture)
+            if shown is not None:
+                yield shown
+
+    def _open(self) -> Any:
+        try:
+            container = av.open(self.path)
+        except (av.FFmpegError, OSError) as error:
+            raise FormatError(
+                f"{self.path}: not a video, or a damaged one ({reason(error)})",
+                "give an MP4, MOV, MKV, WebM or AVI file",
+            ) from error
+        if container.format.name.endswith(("image2", "_pipe")):
+            container.close()
+            raise FormatError(f"{self.path}: is a picture, not a video", "give a video, or use -p for a portrait")
+        moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not moving:
+            container.close()
+            raise FormatError(f"{self.path}: has no video, only other streams", "give a video file")
+        return container
+
+    def _decoded(self, container: Any) -> Iterator[Any]:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        try:
+            yield from container.decode(stream)
+        except av.FFmpegError as error:
+            raise FormatError(f"{self.path}: the video is damaged ({reason(error)})", "export it again") from error
+
+    def _check_whole(self, stream: Any) -> None:
+        """Refuse a file that was cut off: its index names bytes beyond its end."""
+        entries = stream.index_entries
+        if len(entries) and entries[-1].pos + entries[-1].size > self.path.stat().st_size:
+            raise FormatError(f"{self.path}: the video is cut off before its end", "copy or download it again")
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[Frame],
+    fps: float,
+    *,
+    sound: str | Path | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    crf: int = 18,
+    progress: Progress | None = None,
+    n_frames: int | None = None,
+) -> Path:
+    """Write frames, and the sound of another file, as a video; the ending decides the format.
+
+    ``.mp4`` is H.264 and AAC, ``.webm`` VP9 and Opus, ``.gif`` a palette of 256 colours; without an ending (or with one
+    slash at the end) a folder of PNG frames is written. The first frame and the first sample stand at t = 0. Sound
+    already in the container's codec is copied untouched, other sound is encoded at its own rate and channels. MP4 and
+    WebM need even sides: the last row or column of an odd picture is repeated (said in the log).
+
+    Args:
+        path: where to; written whole or not at all.
+        frames: pictures of one size, ``(H, W, 3)`` uint8 RGB; taken one by one while earlier ones are encoded.
+        fps: frames per second.
+        sound: a sound file or a video with sound.
+        provenance: what :func:`mien.media.provenance.provenance` returned; goes into the metadata.
+        crf: quality of H.264, 0 (lossless) to 51; 18 looks like the original.
+        progress: sees a stage ``"video"``.
+        n_frames: how many frames will come, for the progress display.
+
+    Returns:
+        The path of the finished video.
+
+    Raises:
+        OutputError: if the ending is unknown or the place cannot be written.
+        InputError: if the sound cannot be used.
+        ValueError: if there is no frame, or frames differ in size.
+    """
+    kind = output_kind(path)
+    watched = _checked(track(frames, progress, "video", n_frames))
+    if kind in ("gif", "frames") and sound is not None:
+        log.warning("%s: %s have no sound; it is left out", path, "GIF files" if kind == "gif" else "frames")
+    with atomic_output(path, folder=kind == "frames") as temporary:
+        try:
+            if kind == "frames":
+                _write_frames(temporary, watched, provenance)
+            elif kind == "gif":
+                write_gif(temporary, watched, fps, comment=None if provenance is None else to_text(provenance))
+            else:
+                _write_container(temporary, watched, fps, kind, crf, sound, provenance)
+        except (OSError, av.FFmpegError) as error:
+            raise output_error(path, error) from error
+    return Path(path)
+
+
+def output_kind(path: str | Path) -> str:
+    """``"mp4"``, ``"webm"``, ``"gif"`` or ``"frames"``, by the ending.
+
+    Raises:
+        OutputError: if the ending is another one.
+    """
+    suffix = Path(path).suffix.lower()
+    if str(path).endswith("/") or not suffix:
+        return "frames"
+    if suffix not in (".mp4", ".webm", ".gif"):
+        raise OutputError(f"{path}: video is not written as {suffix}", "end -o in .mp4, .webm, .gif or / (frames)")
+    return suffix[1:]
+
+
+def _constant_rate(path: Path, stream: Any) -> float:
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if stream.codec_context.name == "gif":  # FFmpeg's average is wrong there
+        rates.reverse()
+    for rate in rates:
+        if rate is not None and 1 <= rate <= 240:
+            return float(rate)
+    log.warning("%s: says no usable frame rate; read at 25 frames per second", path)
+    return 25.0
+
+
+def _duration(container: Any, stream: Any, fps: float) -> float | None:
+    if stream.frames:
+        return float(stream.frames / fps)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
+
+
+def _upright(picture: Any) -> Frame:
+    array = picture.to_ndarray(format="rgb24", interpolation=_TO_RGB)
+    quarter_turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames, after a look at whether there are any and all have the first one's shape."""
+    shape: tuple[int, ...] | None = None
+    for frame in frames:
+        if shape is None:
+            shape = frame.shape
+        if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"frame: expected {shape} (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
+        yield frame
+    if shape is None:
+        raise ValueError("frames: expected at least one")
+
+
+def _write_frames(folder: Path, frames: Iterable[Frame], record: Mapping[str, Any] | None) -> None:
+    from PIL import Image
+
+    info = png_info(record)
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / FRAME_NAME.format(index), compress_level=1, pnginfo=info)
+
+
+def _write_container(
+    path: Path,
+    frames: Iterator[Frame],
+    fps: float,
+    kind: str,
+    crf: int,
+    sound: str | Path | None,
+    record: Mapping[str, Any] | None,
+) -> None:
+    first = next(frames)
+    height, width = (side + side % 2 for side in first.shape[:2])
+    if first.shape[:2] != (height, width):
+        log.info("%d × %d pixels: written as %d × %d, video needs even sides", *first.shape[1::-1], width, height)
+    with av.open(path, "w", format=kind, options={"movflags": "faststart"} if kind == "mp4" else {}) as container:
+        if record is not None:
+            container.metadata["comment"] = to_text(record)
+        stream = _add_stream(container, kind, (height, width), fps, crf)
+        soundtrack = None if sound is None else Soundtrack(sound, container, MP4_SOUND if kind == "mp4" else WEBM_SOUND)
+
+        def encode(pictures: Iterator[Any]) -> None:
+            for index, picture in enumerate(pictures):
+                converted = picture.reformat(format="yuv420p", dst_colorspace=BT709, interpolation=_TO_YUV)
+                converted.pts, converted.time_base = index, 1 / stream.codec_context.framerate
+                container.mux(stream.encode(converted))
+                if soundtrack is not None:
+                    soundtrack.write_until(index / fps)
+            container.mux(stream.encode(None))
+            if soundtrack is not None:
+                soundtrack.write_until(float("inf"))
+
+        try:
+            pictures = (av.VideoFrame.from_ndarray(_even(frame), format="rgb24") for frame in chain((first,), frames))
+            _in_background(encode, pictures)
+        finally:
+            if soundtrack is not None:
+                soundtrack.close()
+
+
+def _add_stream(container: Any, kind: str, size: tuple[int, int], fps: float, crf: int) -> Any:
+    rate = Fraction(fps).limit_denominator(1001)
+    if kind == "mp4":
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": str(crf)})
+    else:
+        # Constant quality at the speed meant for live calls; the slower ones take minutes for seconds of video.
+        speed = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
+        stream = container.add_stream("libvpx-vp9", rate=rate, options={"crf": str(crf + 6), "b": "0", **speed})
+    stream.height, stream.width = size
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.gop_size = max(1, round(2 * fps))  # a player can jump to every second second
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.color_range = 1
+    context.thread_type = "AUTO"
+    return stream
+
+
+def _even(frame: Frame) -> Frame:
+    height, width = frame.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return np.ascontiguousarray(frame)
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+class _Cancelled(Exception):
+    """The producer of frames failed; the encoder stops."""
+
+
+def _in_background(consume: Callable[[Iterator[Any]], None], items: Iterable[Any]) -> None:
+    """Run ``consume`` in a thread on items produced here, a few ahead, so that both processors work.
+
+    The producer stays in the calling thread, where Ctrl-C arrives. Whichever side fails first stops the other; its
+    exception is raised here.
+    """
+    box: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
+    end, cancel = object(), object()
+    failures: list[BaseException] = []
+
+    def arriving() -> Iterator[Any]:
+        while (item := box.get()) is not end:
+            if item is cancel:
+                raise _Cancelled
+            yield item
+
+    def work() -> None:
+        try:
+            consume(arriving())
+        except BaseException as error:  # handed to the calling thread
+            failures.append(error)
+
+    worker = threading.Thread(target=work, name="encoder", daemon=True)
+
+    def put(item: Any) -> None:
+        while worker.is_alive():
+            try:
+                return box.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    worker.start()
+    last = cancel
+    try:
+        for item in items:
+            put(item)
+            if failures:
+                break
+        last = end
+    finally:
+        put(last)
+        worker.join()
+    if failures:
+        raise failures[0]
