@@ -1,0 +1,267 @@
+"""The linear face rig: a template, an identity basis, named expressions, soft regions, eyeballs and a mouth.
+
+Convention: metres; x to the subject's left, y up, z out of the face towards the camera; the first 478 vertices are
+mediapipe's landmarks in its order (468 of the skin, then the right and the left iris). Left and right are the
+subject's. An expression at weight 1 is the full movement that Apple's name stands for; movements add up.
+
+    vertices = template + identity_basis · betas + residual + expressions_for(identity) · weights + offsets
+    posed    = R(head_pose) · vertices + translation, eyeballs and irises turned by eye_pose about their centres first
+
+The ``eyeLook*`` shapes move the lids only: where the eyes look is ``eye_pose``, and :data:`GAZE_ANGLE` ties the two.
+The jaw opens by ``jawOpen``; lower teeth and tongue go with it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import AssetError
+from mien.rotations import matrix_from_axis_angle
+from mien.types import Array, FaceIdentity, FaceMotion
+
+Index = npt.NDArray[np.int32]
+
+RIG_FORMAT = 1
+"""Version of the ``.npz`` layout that ``scripts/build_rig.py`` writes."""
+
+GAZE_ANGLE = 0.5
+"""How far an eye has turned when an ``eyeLook*`` weight is 1, radians."""
+
+_ARRAYS = (
+    "template",
+    "triangles",
+    "identity_basis",
+    "expression_basis",
+    "regions",
+    "uv",
+    "lid_spread",
+    "part_anchors",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """A face that can be anybody's and can move; all arrays are read-only.
+
+    Attributes:
+        name: what ``FaceMotion.rig`` and ``FaceIdentity.rig`` refer to.
+        template: ``(V, 3)`` m, the mean neutral face, eyes open, lips touching.
+        triangles: ``(F, 3)`` int32, counter-clockwise seen from outside.
+        identity_basis: ``(S, V, 3)`` m per standard deviation.
+        expression_names: the names of the expressions.
+        expression_basis: ``(E, V, 3)`` m at weight 1 on the template; see :meth:`expressions_for`.
+        regions: per region ``(V,)`` in [0, 1]; over the twelve regions they sum to 1 at every vertex.
+        parts: per part its vertices: ``"landmarks"``, ``"eyeball_left"``, ``"teeth_upper"``, ``"tongue"`` and so on.
+        triangle_parts: per part its triangles: ``"skin"``, ``"mouth"`` (the patch that closes the lips), ...
+        uv: ``(V, 2)`` in [0, 1], v up; per part where the parts have textures of their own.
+        landmark_indices_68: ``(68,)`` vertices of the iBUG 68 points.
+        contours: ordered vertex loops by name: ``"face_oval"``, ``"lips_outer"``, ``"lips_inner"``, ``"eye_left"``,
+            ``"eye_right"``; the lips start at the subject's right corner along the upper lip, the eyes at the outer
+            corner along the upper lid.
+        closures: pairs ``(N, 2)`` of vertices that meet when something closes: ``"lips"``, ``"eye_left"``, ``"eye_right"``.
+        textures: ``(h, w, 4)`` uint8 RGBA by part: ``"teeth_upper"``, ``"teeth_lower"``.
+        lid_spread: ``(V, 14)`` see :meth:`expressions_for`.
+        part_anchors: ``(V - 478, 478)`` see :meth:`extend`.
+    """
+
+    name: str
+    template: Array
+    triangles: Index
+    identity_basis: Array
+    expression_names: tuple[str, ...]
+    expression_basis: Array
+    regions: Mapping[str, Array]
+    parts: Mapping[str, slice]
+    triangle_parts: Mapping[str, slice]
+    uv: Array
+    landmark_indices_68: Index
+    contours: Mapping[str, Index]
+    closures: Mapping[str, Index]
+    textures: Mapping[str, npt.NDArray[np.uint8]]
+    lid_spread: Array
+    part_anchors: Array
+
+    @property
+    def n_vertices(self) -> int:
+        """Number of vertices, the inner parts included."""
+        return len(self.template)
+
+    @cached_property
+    def expression_index(self) -> Mapping[str, int]:
+        """The column of each expression name."""
+        return MappingProxyType({name: index for index, name in enumerate(self.expression_names)})
+
+    def region(self, name: str) -> Array:
+        """The ``(V,)`` mask of a region, or of both its sides together: ``"mouth_left"`` or ``"mouth"``.
+
+        Raises:
+            KeyError: if there is no such region; the message lists the names.
+        """
+        if name in self.regions:
+            return self.regions[name]
+        if f"{name}_left" in self.regions:
+            return np.asarray(self.regions[f"{name}_left"] + self.regions[f"{name}_right"], np.float32)
+        raise KeyError(f"{name}: no such region; there are {', '.join(self.regions)}")
+
+    def neutral(self, identity: FaceIdentity | None = None) -> Array:
+        """The ``(V, 3)`` neutral face of a person in metres; the template without ``identity``.
+
+        Raises:
+            ValueError: if the identity belongs to another rig or has the wrong number of coefficients.
+        """
+        if identity is None:
+            return self.template
+        self._check_identity(identity)
+        shape = np.tensordot(identity.betas, self.identity_basis, 1)
+        return np.asarray(self.template + shape + identity.residual, np.float32)
+
+    def expressions_for(self, identity: FaceIdentity | None = None) -> Array:
+        """The ``(E, V, 3)`` expressions in metres as this person makes them.
+
+        They are the basis, but for the blinks: at weight 1 they close the lids exactly, however wide this person's
+        eyes are. ``lid_spread`` carries the difference of each pair's gap to the upper lid around it.
+        """
+        if identity is None:
+            return self.expression_basis
+        change = self.neutral(identity) - self.template
+        basis = self.expression_basis.copy()
+        for name, closure, columns in (
+            ("eyeBlinkLeft", "eye_left", slice(0, 7)),
+            ("eyeBlinkRight", "eye_right", slice(7, 14)),
+        ):
+            pairs = self.closures[closure]
+            gap = change[pairs[:, 0]] - change[pairs[:, 1]]
+            basis[self.expression_index[name]] -= self.lid_spread[:, columns] @ gap
+        return basis
+
+    def extend(self, landmark_offsets: npt.ArrayLike) -> Array:
+        """Displacements of the 478 landmarks ``(..., 478, 3)`` carried on to all vertices ``(..., V, 3)``, metres.
+
+        Eyeballs go with the rim of their eye, teeth, tongue and cavity with the lips, so that a face fitted to
+        landmarks keeps its inner parts where they belong.
+        """
+        offsets = np.asarray(landmark_offsets, np.float32)
+        inner = np.einsum("vk,...kx->...vx", self.part_anchors, offsets)
+        return np.concatenate([offsets, inner], axis=-2)
+
+    def vertices(self, motion: FaceMotion, identity: FaceIdentity | None = None) -> Array:
+        """The deformed face ``(T, V, 3)`` in metres before :meth:`pose`.
+
+        Raises:
+            ValueError: if the motion is not on this rig (see :func:`retarget`) or an offset has the wrong size.
+        """
+        self._check_motion(motion)
+        columns = [self.expression_index[name] for name in motion.expression_names]
+        basis = self.expressions_for(identity)[columns]
+        moved = np.tensordot(motion.expression, basis, 1) + self.neutral(identity)
+        if motion.offsets is not None:
+            moved = moved + motion.offsets
+        return np.asarray(moved, np.float32)
+
+    def pose(self, vertices: Array, motion: FaceMotion) -> Array:
+        """``vertices`` ``(T, V, 3)`` with the gaze, head pose and translation of ``motion``, metres."""
+        posed = np.array(vertices, np.float32)
+        if np.any(motion.eye_pose):
+            turns = matrix_from_axis_angle(motion.eye_pose)
+            for eye, side in enumerate(("left", "right")):
+                ball, iris = self.parts[f"eyeball_{side}"], self.parts[f"iris_{side}"]
+                centre = posed[:, ball].mean(1, keepdims=True)
+                for part in (ball, iris):
+                    posed[:, part] = (posed[:, part] - centre) @ turns[:, eye].transpose(0, 2, 1) + centre
+        head = matrix_from_axis_angle(motion.head_pose)
+        return np.asarray(posed @ head.transpose(0, 2, 1) + motion.translation[:, None], np.float32)
+
+    def _check_identity(self, identity: FaceIdentity) -> None:
+        if identity.rig != self.name:
+            raise ValueError(f"identity: belongs to rig {identity.rig!r}, not {self.name!r}")
+        if len(identity.betas) != len(self.identity_basis):
+            raise ValueError(f"betas: expected {len(self.identity_basis)} coefficients, got {len(identity.betas)}")
+        if len(identity.residual) != self.n_vertices:
+            raise ValueError(f"residual: expected {self.n_vertices} vertices, got {len(identity.residual)}")
+
+    def _check_motion(self, motion: FaceMotion) -> None:
+        unknown = [name for name in motion.expression_names if name not in self.expression_index]
+        if motion.rig != self.name or unknown:
+            raise ValueError(f"motion: made for rig {motion.rig!r}, not {self.name!r}; retarget it first")
+        if motion.offsets is not None and motion.offsets.shape[1] != self.n_vertices:
+            raise ValueError(f"offsets: expected {self.n_vertices} vertices, got {motion.offsets.shape[1]}")
+
+
+@lru_cache(maxsize=8)
+def load_rig(name_or_path: str | Path = "builtin") -> Rig:
+    """The rig of that name, or the one in a ``.npz`` file; the same object every time.
+
+    Raises:
+        AssetError: if there is no such rig or its file is damaged.
+    """
+    name = str(name_or_path)
+    try:
+        if name.endswith(".npz"):
+            return _read(Path(name))
+        with as_file(files("mien.face") / "data" / f"{name}.npz") as path:
+            return _read(path)
+    except FileNotFoundError:
+        raise AssetError(
+            f"{name}: no such rig", "use 'builtin' or the path of a .npz made by scripts/build_rig.py"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise AssetError(
+            f"{name}: not a mien rig, or damaged ({error})", "install mien again, or build it with scripts/build_rig.py"
+        ) from error
+
+
+def _read(path: Path) -> Rig:
+    with np.load(path, allow_pickle=False) as file:
+        header: dict[str, Any] = json.loads(bytes(file["header"]).decode())
+        if header["format"] != "mien.Rig" or header["version"] != RIG_FORMAT:
+            raise ValueError(f"format {header['format']} {header['version']}, this mien reads mien.Rig {RIG_FORMAT}")
+        arrays = {key: file[key] for key in file.files if key != "header"}
+    for array in arrays.values():
+        array.setflags(write=False)
+    missing = [key for key in _ARRAYS if key not in arrays]
+    if missing:
+        raise KeyError(f"without {', '.join(missing)}")
+
+    def indices(lists: Mapping[str, Any]) -> Mapping[str, Index]:
+        return MappingProxyType({key: _frozen_index(value) for key, value in lists.items()})
+
+    def slices(ranges: Mapping[str, list[int]]) -> Mapping[str, slice]:
+        return MappingProxyType({key: slice(*value) for key, value in ranges.items()})
+
+    return Rig(
+        name=header["name"],
+        template=arrays["template"],
+        triangles=arrays["triangles"],
+        identity_basis=arrays["identity_basis"],
+        expression_names=tuple(header["expression_names"]),
+        expression_basis=arrays["expression_basis"],
+        regions=MappingProxyType(dict(zip(header["region_names"], arrays["regions"], strict=True))),
+        parts=slices(header["parts"]),
+        triangle_parts=slices(header["triangle_parts"]),
+        uv=arrays["uv"],
+        landmark_indices_68=_frozen_index(header["landmark_indices_68"]),
+        contours=indices(header["contours"]),
+        closures=indices(header["closures"]),
+        textures=MappingProxyType(
+            {key.removeprefix("texture_"): value for key, value in arrays.items() if key.startswith("texture_")}
+        ),
+        lid_spread=arrays["lid_spread"],
+        part_anchors=arrays["part_anchors"],
+    )
+
+
+def _frozen_index(values: Any) -> Index:
+    array = np.asarray(values, np.int32)
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,219 @@
+"""What lies behind the skin: eyeballs, teeth, tongue and the mouth's cavity, with how they follow the face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rigbuild import topology as topo
+from rigbuild.sources import ICT_EYEBALL, ICT_TEETH_LOWER, ICT_TEETH_UPPER, Array, Ict, Index
+
+EYE_RADIUS = 0.0125
+IRIS_RADIUS = 0.0059
+PUPIL_RADIUS = 0.002
+EYE_SEGMENTS = 16
+TOOTH_COLUMNS, TOOTH_ROWS = 5, 6
+TONGUE_COLUMNS, TONGUE_ROWS = 7, 9
+
+
+@dataclass
+class Part:
+    """Vertices (V, 3) m, uv (V, 2), triangles by name, and what it hangs on.
+
+    ``anchors``: landmarks whose mean displacement (residuals, identity) it takes along.
+    ``jaw``: ``(V,)`` how much of the jaw's rigid motion it makes.
+    """
+
+    vertices: Array
+    uv: Array
+    triangles: dict[str, Index]
+    anchors: tuple[int, ...]
+    jaw: Array
+    regions: dict[str, float]
+    anchor_weights: Array | None = field(default=None)
+
+
+def _grid(columns: int, rows: int, first: int = 0) -> Index:
+    """Triangles of a grid stored row by row, counter-clockwise when columns run right and rows run down."""
+    quads = [(r * columns + c, (r + 1) * columns + c) for r in range(rows - 1) for c in range(columns - 1)]
+    return np.array([t for a, b in quads for t in ((a, b, b + 1), (a, b + 1, a + 1))]) + first
+
+
+def eyeball(ict: Ict, side: str, mirror_of: Part | None = None) -> Part:
+    """A ball of rings around the gaze axis, symmetric front to back so that its mean is its centre of rotation."""
+    if mirror_of is not None:
+        triangles = {name.replace("left", "right"): t[:, ::-1] for name, t in mirror_of.triangles.items()}
+        return Part(
+            mirror_of.vertices * [-1, 1, 1], mirror_of.uv, triangles, topo.EYE_UPPER[side] + topo.EYE_LOWER[side][1:-1],
+            mirror_of.jaw, {f"eye_{side}": 1.0},
+        )  # fmt: skip
+    ball = ict.neutral[ICT_EYEBALL[side]]
+    front = ball[:, 2].max()
+    centre = np.array([(ball[:, 0].min() + ball[:, 0].max()) / 2, ball[:, 1].mean(), front - EYE_RADIUS])
+    half = [np.arcsin(PUPIL_RADIUS / EYE_RADIUS), np.arcsin(IRIS_RADIUS / EYE_RADIUS), 0.66, 0.88, 1.15]
+    polar = np.array([*half, np.pi / 2, *[np.pi - angle for angle in half[::-1]]])
+    around = np.arange(EYE_SEGMENTS) * 2 * np.pi / EYE_SEGMENTS
+    rings = np.stack(
+        [
+            np.sin(polar)[:, None] * np.cos(around),
+            np.sin(polar)[:, None] * np.sin(around),
+            np.cos(polar)[:, None] + 0 * around,
+        ],
+        -1,
+    )
+    unit = np.concatenate([[[0, 0, 1.0]], rings.reshape(-1, 3), [[0, 0, -1.0]]])
+    radial = np.concatenate([[0], np.repeat(polar, EYE_SEGMENTS), [np.pi]]) / np.pi
+    spin = np.concatenate([[0], np.tile(around, len(polar)), [0]])
+    uv = 0.5 + 0.5 * radial[:, None] * np.stack([np.cos(spin), np.sin(spin)], 1)
+
+    def band(ring: int) -> Index:
+        a = 1 + ring * EYE_SEGMENTS + np.arange(EYE_SEGMENTS)
+        b = 1 + ring * EYE_SEGMENTS + (np.arange(EYE_SEGMENTS) + 1) % EYE_SEGMENTS
+        c, d = a + EYE_SEGMENTS, b + EYE_SEGMENTS
+        return np.concatenate([np.stack([a, c, d], 1), np.stack([a, d, b], 1)])
+
+    first = 1 + np.arange(EYE_SEGMENTS)
+    pupil = np.stack([np.zeros_like(first), first, 1 + (np.arange(EYE_SEGMENTS) + 1) % EYE_SEGMENTS], 1)
+    last = first + (len(polar) - 1) * EYE_SEGMENTS
+    back = np.stack([last, np.full_like(last, len(unit) - 1), np.roll(last, -1)], 1)
+    return Part(
+        centre + EYE_RADIUS * unit,
+        uv,
+        {
+            f"pupil_{side}": pupil,
+            f"iris_{side}": band(0),
+            f"sclera_{side}": np.concatenate([*(band(r) for r in range(1, len(polar) - 1)), back]),
+        },
+        topo.EYE_UPPER[side] + topo.EYE_LOWER[side][1:-1],
+        np.zeros(len(unit)),
+        {f"eye_{side}": 1.0},
+    )
+
+
+def iris_landmarks(ball: Part) -> Array:
+    """Centre and four rim points of the iris on the ball: viewer's right, top, viewer's left, bottom."""
+    centre = ball.vertices.mean(0)
+    depth = np.sqrt(EYE_RADIUS**2 - IRIS_RADIUS**2)
+    r = IRIS_RADIUS
+    return centre + np.array([[0, 0, EYE_RADIUS], [r, 0, depth], [0, r, depth], [-r, 0, depth], [0, -r, depth]])
+
+
+def teeth(ict: Ict, arch: str) -> Part:
+    """One rounded patch per tooth, placed and sized as ICT's teeth are, bent back over the biting edge.
+
+    The uv runs along the arch (u: the subject's right to left) and over the tooth (v: 1 at the gum, 0 behind the edge).
+    """
+    ranges = ICT_TEETH_UPPER if arch == "upper" else ICT_TEETH_LOWER
+    down = -1.0 if arch == "upper" else 1.0
+    boxes = [ict.neutral[a:b] for a, b in reversed(ranges)]
+    centres = np.array([box.mean(0) for box in boxes])
+    centres = 0.5 * (centres + centres[::-1] * [-1, 1, 1])
+    tangents = np.gradient(centres[:, [0, 2]], axis=0)
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    vertices, uv, triangles = [], [], []
+    # Rows from the gum to the edge, then folded back a little: height from gum 0 to edge 1, inwards 0 to 1.
+    profile = np.array([[0.0, 0.1], [0.3, 0.0], [0.65, 0.02], [0.92, 0.1], [1.0, 0.35], [0.95, 0.7]])
+    for k, (box, centre) in enumerate(zip(boxes, centres, strict=True)):
+        along = np.array([tangents[k, 0], 0, tangents[k, 1]])
+        out = np.array([-along[2], 0, along[0]])
+        out *= np.sign(out[2]) if abs(out[2]) > 0.3 else np.sign(out[0] * centre[0])
+        local = box - box.mean(0)
+        width = np.ptp(local @ along) * 1.0
+        crown = box[:, 1].min() if arch == "upper" else box[:, 1].max()
+        twin = boxes[len(boxes) - 1 - k]
+        crown = 0.5 * (crown + (twin[:, 1].min() if arch == "upper" else twin[:, 1].max()))
+        height = 0.0105 if 4 <= k <= 9 else 0.0085
+        thickness = (local @ out).max()
+        for (h, inwards), row in zip(profile, range(TOOTH_ROWS), strict=True):
+            for c, u in enumerate(np.linspace(-1, 1, TOOTH_COLUMNS)):
+                round_off = 0.12 * u**2 * (1 + 2 * h)
+                narrow = 1.0 - 0.10 * (1 - h)
+                depth = thickness * (1 - inwards - round_off)
+                y = crown - down * height * (1 - h + 0.06 * abs(u) ** 3 * h)
+                point = centre + along * u * width / 2 * narrow + out * depth
+                vertices.append([point[0], y, point[2]])
+                uv.append([(k + 0.5 + 0.5 * u) / len(boxes), 1 - row / (TOOTH_ROWS - 1)])
+        patch = _grid(TOOTH_COLUMNS, TOOTH_ROWS, k * TOOTH_COLUMNS * TOOTH_ROWS)
+        triangles.append(patch if arch == "upper" else patch[:, ::-1])
+    rigid = np.full(len(vertices), 0.0 if arch == "upper" else 1.0)
+    anchors = (topo.LIPS_INNER_UPPER if arch == "upper" else topo.LIPS_INNER_LOWER) + (2, 98, 327)
+    side = {"mouth_left": 0.5, "mouth_right": 0.5} if arch == "upper" else {"jaw_left": 0.5, "jaw_right": 0.5}
+    return Part(
+        np.array(vertices), np.array(uv), {f"teeth_{arch}": np.concatenate(triangles)}, tuple(anchors), rigid, side
+    )
+
+
+def tongue(lower_teeth: Part) -> Part:
+    """A dome that lies in the lower arch, its tip just behind the lower front teeth."""
+    front, edge = lower_teeth.vertices[:, 2].max(), np.median(lower_teeth.vertices[:, 1])
+    vertices, uv = [], []
+    for row in range(TONGUE_ROWS):
+        back = row / (TONGUE_ROWS - 1)
+        half = 0.0185 * np.sqrt(np.clip(1 - (1 - min(back / 0.45, 1)) ** 2, 0.02, 1))
+        for c, u in enumerate(np.linspace(-1, 1, TONGUE_COLUMNS)):
+            rise = 0.007 * np.sin(np.pi * min(0.15 + back, 0.8)) - 0.004
+            y = edge + rise - 0.007 * u**2 + 0.001 * (abs(u) - 0.3) ** 2
+            vertices.append([u * half, y, front - 0.008 - 0.042 * back])
+            uv.append([0.5 + 0.5 * u, 1 - back])
+    triangles = _grid(TONGUE_COLUMNS, TONGUE_ROWS)[:, ::-1]
+    return Part(
+        np.array(vertices), np.array(uv), {"tongue": triangles}, tuple(topo.LIPS_INNER_LOWER), np.ones(len(vertices)),
+        {"mouth_left": 0.5, "mouth_right": 0.5},
+    )  # fmt: skip
+
+
+def cavity(landmarks: Array) -> Part:
+    """A bowl behind the lips: its rim moves with the inner lips, its depth with the jaw."""
+    loop = topo.LIPS_INNER_UPPER + topo.LIPS_INNER_LOWER[-2:0:-1]
+    rim = landmarks[list(loop)]
+    centre = rim.mean(0)
+    angle = np.linspace(np.pi, -np.pi, len(loop), endpoint=False)
+    rings = [rim - [0, 0, 0.001]]
+    for back, wide, high in ((0.006, 0.027, 0.017), (0.030, 0.031, 0.021), (0.048, 0.018, 0.013)):
+        ring = np.stack([wide * np.cos(angle), high * np.sin(angle), np.zeros_like(angle)], 1)
+        rings.append(centre * [0, 1, 1] + ring - [0, 0, back])
+    vertices = np.concatenate([*rings, [centre * [0, 1, 1] - [0, 0, 0.052]]])
+    n = len(loop)
+    triangles = []
+    for ring in range(len(rings) - 1):
+        a = ring * n + np.arange(n)
+        b = ring * n + (np.arange(n) + 1) % n
+        triangles += [np.stack([a, b, b + n], 1), np.stack([a, b + n, a + n], 1)]
+    last = (len(rings) - 1) * n + np.arange(n)
+    triangles.append(np.stack([last, np.roll(last, -1), np.full(n, len(vertices) - 1)], 1))
+    radius = np.concatenate([np.repeat([0.5, 0.4, 0.2, 0.1], n), [0.0]])
+    spin = np.concatenate([np.tile(angle, len(rings)), [0]])
+    uv = 0.5 + radius[:, None] * np.stack([np.cos(spin), np.sin(spin)], 1)
+    low = np.clip(0.5 - np.sin(spin), 0, 1)
+    jaw = low * np.concatenate([np.zeros(n), np.repeat([1.0, 0.8, 0.4], n), [0.3]])
+    # Anchors of the rim are the lips themselves, one to one.
+    weights = np.zeros((len(vertices), 478))
+    weights[np.arange(n), list(loop)] = 1
+    weights[n:, list(loop)] = 1 / n
+    return Part(
+        vertices, uv, {"cavity": np.concatenate(triangles)}, tuple(loop), jaw, {"mouth_left": 0.5, "mouth_right": 0.5},
+        weights,
+    )  # fmt: skip
+
+
+def teeth_texture(arch: str) -> np.ndarray:
+    """``(64, 448, 4)`` uint8 RGBA: fourteen teeth, shaded towards their gaps, gum at the root; made by formula."""
+    h, per_tooth, n = 64, 32, 14
+    y, x = np.mgrid[0:h, 0 : per_tooth * n]
+    v = y / (h - 1) if arch == "upper" else 1 - y / (h - 1)  # 0 at the gum, 1 at the biting edge
+    u = ((x + 0.5) % per_tooth) / per_tooth * 2 - 1
+    tooth = x // per_tooth
+    gum_line = 0.24 - 0.10 * (1 - np.abs(u) ** 2.2)
+    gum = np.clip((gum_line - v) / 0.05 + 0.5, 0, 1)
+    enamel = np.stack([236 - 14 * v, 228 - 10 * v, 208 - 2 * v], -1)
+    light = 1 - 0.30 * np.abs(u) ** 5 - 0.10 * np.abs(u) ** 2
+    light = light * (1 - 0.05 * np.abs(tooth - (n - 1) / 2) / n * 2)
+    light = light * (0.90 + 0.10 * np.sin(np.pi * np.clip(v, 0, 1)))
+    gap = np.clip((np.abs(u) - (0.93 - 0.10 * np.clip(v - 0.75, 0, 1) * 4)) / 0.07, 0, 1)
+    colour = enamel * (light * (1 - 0.55 * gap))[..., None]
+    gums = np.array([186, 104, 104]) * (0.85 + 0.15 * (1 - np.abs(u)))[..., None]
+    colour = colour * (1 - gum[..., None]) + gums * gum[..., None]
+    corner = np.clip((v - 0.86) / 0.14, 0, 1) * np.clip((np.abs(u) - 0.70) / 0.30, 0, 1)
+    alpha = 255 * (1 - np.clip(corner * 4, 0, 1))
+    return np.concatenate([colour, alpha[..., None]], -1).round().clip(0, 255).astype(np.uint8)
