@@ -109,6 +109,12 @@ def correspondences(canonical: Mesh, ict: Ict) -> dict[int, Array]:
     contour(topo.EYE_LOWER["right"], [36, 41, 40, 39])
     contour(topo.EYE_UPPER["left"], [45, 44, 43, 42])
     contour(topo.EYE_LOWER["left"], [45, 46, 47, 42])
+    for rings in (topo.LIP_RINGS_UPPER, topo.LIP_RINGS_LOWER):
+        outer, *between, inner = rings
+        for step, ring in enumerate(between, start=1):
+            share = step / (len(rings) - 1)
+            for index, start, end in zip(ring, outer, inner, strict=True):
+                known[index] = (1 - share) * known[start] + share * known[end]
     up = np.array([0, BROW_HALF_WIDTH, 0])
     for side, first in (("right", 17), ("left", 22)):
         order = range(first, first + 5) if side == "right" else range(first + 4, first - 1, -1)

@@ -170,9 +170,10 @@ def cavity(landmarks: Array) -> Part:
     centre = rim.mean(0)
     angle = np.linspace(np.pi, -np.pi, len(loop), endpoint=False)
     rings = [rim - [0, 0, 0.001]]
-    for back, wide, high in ((0.006, 0.027, 0.017), (0.030, 0.031, 0.021), (0.048, 0.018, 0.013)):
+    for back, wide, high in ((0.005, 0.027, 0.012), (0.022, 0.034, 0.021), (0.048, 0.020, 0.015)):
         ring = np.stack([wide * np.cos(angle), high * np.sin(angle), np.zeros_like(angle)], 1)
-        rings.append(centre * [0, 1, 1] + ring - [0, 0, back])
+        behind = np.minimum(rim[:, 2] - centre[2], 0) * (0.052 - back) / 0.052  # as far back as the cheeks curve
+        rings.append(centre * [0, 1, 1] + ring - [0, 0, 1] * (back - behind)[:, None])
     vertices = np.concatenate([*rings, [centre * [0, 1, 1] - [0, 0, 0.052]]])
     n = len(loop)
     triangles = []
