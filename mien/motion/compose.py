@@ -1,0 +1,229 @@
+"""Adding the lanes up so that none leaks into another.
+
+The rules, in the order in which they are applied:
+
+1.  Regions: a gain scales what lips, emotion and habits do in a region; a source replaces it. Blinks, gaze and head
+    have lanes of their own and are not scaled.
+2.  The mouth belongs to the speech. While somebody speaks, an emotion keeps its shape of the corners, but only a
+    third of its opening; while nobody speaks it does not part the lips at all. Where the lips round (o, u, w), a
+    smile or a stretch gives way. Where no speech drives the lips, the emotion has the mouth to itself.
+3.  Closures win: where the speech closes the lips, and in silence, whatever still parts them on the rig (a sneer lifts
+    the upper lip, the photo's own mouth may stand open) is taken back.
+4.  The lids belong to the blink: as it closes them, wide eyes, squints and lids that follow the gaze fade, so that at
+    its peak they are shut exactly; and no emotion lowers them so far that it could pass for a blink.
+5.  The gaze is where the eyes look, seen from the viewer: the eyes turn against the head, and the lids follow them.
+6.  Sums are limited softly, so that two lanes that pull at one shape meet below 1 without a corner in time.
+
+``rest`` is the expression of the photo, to which a renderer adds the motion; rules 3 and 4 may therefore ask for
+negative weights, down to minus the photo's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from mien.face.regions import regions_of_expression
+from mien.face.rig import GAZE_ANGLE, load_rig
+from mien.types import ARKIT_NAMES, Array, FaceMotion
+
+OPENING_IN_SPEECH = 0.35
+"""Share of an emotion's mouth opening that is left while somebody speaks."""
+
+MAX_DROOP = 0.35
+"""How far an emotion may lower the lids (``eyeBlink``); half closed would count as a blink."""
+
+_OPENERS = (
+    "jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight",
+)  # fmt: skip
+_WIDENERS = ("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight")
+_LID_SHAPES = ("eyeWide", "eyeSquint", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
+_MAX_EYE_TURN = (0.44, 0.61)  # rad of pitch and yaw, 25 and 35 degrees
+_KNEE = 0.8
+
+_INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """What the speech demands of the mouth.
+
+    Attributes:
+        closure: ``(T,)`` in [0, 1], 1 where the lips must be closed (p, b, m).
+        speaking: ``(T,)`` in [0, 1], 1 while somebody speaks.
+    """
+
+    closure: Array
+    speaking: Array
+
+
+def compose(
+    lips: FaceMotion, *, emotion: FaceMotion, blink: FaceMotion, gaze: FaceMotion, head: FaceMotion, habits: FaceMotion,
+    voice: Voice | None = None, gains: Mapping[str, Array] | None = None,
+    sources: Mapping[str, FaceMotion] | None = None, rest: FaceMotion | None = None,
+) -> FaceMotion:  # fmt: skip
+    """All lanes as one motion of the builtin rig, relative to ``rest``.
+
+    Args:
+        lips: the lip lane.
+        emotion: the emotion lane.
+        blink: the blink lane.
+        gaze: ``eye_pose`` relative to the viewer.
+        head: ``head_pose``.
+        habits: brows and smile of the style.
+        voice: what the speech demands of the mouth; ``None`` if no speech drives it.
+        gains: per region of :data:`mien.direction.REGIONS` a ``(T,)`` factor.
+        sources: per region a motion whose movement of this region replaces that of the lanes; it is repeated if it is
+            shorter than the clip.
+        rest: one frame, the expression of the photo that the motion will be added to.
+
+    Returns:
+        Motion as long as the lanes. Expression is in [0, 1] after ``rest`` is added.
+
+    Raises:
+        ValueError: if the lanes differ in length, rate or rig; the message names both.
+    """
+    for name, lane in (("emotion", emotion), ("blink", blink), ("gaze", gaze), ("head", head), ("habits", habits)):
+        _check_alike(lips, lane, name)
+    scale = _expression_gains(gains or {}, len(lips))
+    parts = [lane.expression * scale for lane in (lips, emotion, habits)]
+    for region, source in (sources or {}).items():
+        _take_region(parts, region, source, lips)
+    spoken, felt, usual = parts
+    still = np.zeros((1, len(ARKIT_NAMES)), np.float32)
+    photo = rest.expression if rest is not None else still
+
+    felt = _yield_to_speech(felt + usual, spoken, voice)
+    total = _soft_limit(spoken + felt)
+    if voice is not None:
+        total = _keep_closures(total, photo, voice)
+    eyes = _turn_eyes(gaze, head)
+    total = _set_lids(total, photo, blink, eyes)
+    return replace(
+        lips,
+        expression=np.clip(total, -photo, 1 - photo),
+        jaw_pose=lips.jaw_pose,
+        head_pose=head.head_pose,
+        eye_pose=eyes,
+        translation=head.translation,
+    )
+
+
+def _check_alike(lips: FaceMotion, lane: FaceMotion, name: str) -> None:
+    expected = (len(lips), lips.fps, lips.rig, lips.expression_names)
+    found = (len(lane), lane.fps, lane.rig, lane.expression_names)
+    if lips.expression_names != ARKIT_NAMES or found != expected:
+        raise ValueError(
+            f"{name}: expected {len(lips)} frames at {lips.fps:g} frames/s of rig {lips.rig!r} under ARKit's names, "
+            f"got {len(lane)} at {lane.fps:g} of {lane.rig!r}"
+        )
+
+
+def _belongs(expression: str, region: str) -> float:
+    """The share of an expression's sides that a region of the direction covers: 0, 0.5 or 1."""
+    area, _, side = region.partition("_")
+    sides = regions_of_expression(expression)
+    wanted = f"{area.removesuffix('s')}_{side}"
+    return sum(name.startswith(wanted) for name in sides) / len(sides)
+
+
+def _expression_gains(gains: Mapping[str, Array], n_frames: int) -> Array:
+    """``(n_frames, 52)`` factors; a gain for one side counts half for a shape that has no sides."""
+    scale = np.ones((n_frames, len(ARKIT_NAMES)), np.float32)
+    for region, gain in gains.items():
+        share = np.array([_belongs(name, region) for name in ARKIT_NAMES], np.float32)
+        scale *= 1 + share * (np.asarray(gain, np.float32).reshape(-1, 1) - 1)
+    return scale
+
+
+def _take_region(parts: list[Array], region: str, source: FaceMotion, like: FaceMotion) -> None:
+    """Put a source's movement of a region in the place of the lanes' (in ``parts``; the sum goes into the first)."""
+    moved = source.resample(like.fps)
+    rows = np.arange(len(like)) % max(len(moved), 1)
+    for name in ARKIT_NAMES:
+        share = _belongs(name, region)
+        if share and name in moved.expression_names and not name.startswith(("eyeBlink", "eyeLook")):
+            for part in parts:
+                part[:, _INDEX[name]] *= 1 - share
+            parts[0][:, _INDEX[name]] += share * moved.column(name)[rows]
+
+
+def _yield_to_speech(felt: Array, spoken: Array, voice: Voice | None) -> Array:
+    """An emotion as it may show on a face that is talking."""
+    if voice is None:
+        return felt
+    felt = felt.copy()
+    opening = OPENING_IN_SPEECH * voice.speaking * (1 - voice.closure)
+    for name in _OPENERS:
+        felt[:, _INDEX[name]] *= opening
+    rounding = np.clip(spoken[:, _INDEX["mouthPucker"]] + spoken[:, _INDEX["mouthFunnel"]], 0, 1)
+    for name in _WIDENERS:
+        felt[:, _INDEX[name]] *= 1 - 0.5 * rounding
+    return felt
+
+
+def _soft_limit(values: Array, limit: float = 1.0) -> Array:
+    """Identity up to 80 % of the limit, on either side of 0, then a bend towards it that starts with slope 1."""
+    knee = _KNEE * limit
+    over = np.tanh(np.maximum(np.abs(values) - knee, 0) / (limit - knee)) * (limit - knee)
+    return np.asarray(np.sign(values) * (np.minimum(np.abs(values), knee) + over), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lip_gaps() -> Array:
+    """``(52, P)`` metres: how far each expression at weight 1 parts the middle pairs of the lips."""
+    rig = load_rig()
+    upper, lower = rig.closures["lips"].T
+    basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
+    gaps = basis[:, upper, 1] - basis[:, lower, 1]
+    middle = gaps[_INDEX["jawOpen"]] > 0.5 * gaps[_INDEX["jawOpen"]].max()
+    return np.asarray(gaps[:, middle], np.float32)
+
+
+def _keep_closures(total: Array, photo: Array, voice: Voice) -> Array:
+    """Take back what parts the lips where they must touch."""
+    total = total.copy()
+    if voice.speaking.max(initial=0) > 0:
+        # In a clip with speech the photo's open mouth is closed throughout: it would gape in every pause.
+        for name in (*_OPENERS, "mouthClose"):
+            total[:, _INDEX[name]] -= photo[:, _INDEX[name]]
+    shut = np.maximum(voice.closure, 1 - voice.speaking)
+    for name in _OPENERS[1:]:
+        column = total[:, _INDEX[name]]
+        column[:] = np.minimum(column, column * (1 - voice.closure) - photo[:, _INDEX[name]] * voice.closure)
+    gaps = _lip_gaps()
+    shown = np.clip(total + photo, 0, 1)
+    closing = -gaps[_INDEX["mouthClose"]]
+    missing = np.max(np.maximum(shown @ gaps, 0) / closing, axis=1, initial=0)
+    total[:, _INDEX["mouthClose"]] += missing * shut
+    return total
+
+
+def _turn_eyes(gaze: FaceMotion, head: FaceMotion) -> Array:
+    """``(T, 2, 3)``: the gaze relative to the viewer, made relative to the head (the vestibulo-ocular reflex)."""
+    turned = np.array(gaze.eye_pose)
+    turned[:, :, :2] -= head.head_pose[:, None, :2]
+    for axis, limit in enumerate(_MAX_EYE_TURN):
+        turned[:, :, axis] = _soft_limit(turned[:, :, axis], limit)
+    return turned
+
+
+def _set_lids(total: Array, photo: Array, blink: FaceMotion, eyes: Array) -> Array:
+    """Lids that follow the gaze, droop with an emotion, and close with a blink, whatever else they do."""
+    total = total.copy()
+    for eye, side in enumerate(("Left", "Right")):
+        down = eyes[:, eye, 0] / GAZE_ANGLE
+        outward = eyes[:, eye, 1] / GAZE_ANGLE * (1 if side == "Left" else -1)
+        for name, turn in (("Down", down), ("Up", -down), ("Out", outward), ("In", -outward)):
+            total[:, _INDEX[f"eyeLook{name}{side}"]] += np.clip(turn, 0, 1)
+        closed = blink.column(f"eyeBlink{side}")
+        for stem in _LID_SHAPES:
+            column = _INDEX[f"{stem}{side}"]
+            total[:, column] = total[:, column] * (1 - closed) - photo[:, column] * closed
+        lid = _INDEX[f"eyeBlink{side}"]
+        droop = np.minimum(total[:, lid], np.maximum(0, MAX_DROOP - photo[:, lid]))
+        total[:, lid] = droop + (1 - droop) * closed
+    return total
