@@ -38,7 +38,7 @@ _REASONS = {
 
 
 def output_error(path: str | Path, error: Exception) -> OutputError:
-    """The :class:`OutputError` that tells a user what an ``OSError`` or FFmpeg error means for the result at ``path``."""
+    """What an ``OSError`` or FFmpeg error means for the result at ``path``, in words a user can act on."""
     why, remedy = _REASONS.get(getattr(error, "errno", None) or 0, (reason(error), "check the path given with -o"))
     return OutputError(f"{path}: cannot be written, {why}", remedy)
 

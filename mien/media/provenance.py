@@ -1,14 +1,15 @@
 """Who made a file, with what: metadata that says a picture is synthetic, written into every output and read back.
 
 The record is JSON. Where it stands: the ``comment`` of MP4 and WebM, the text chunk ``mien`` of PNG (with a ``Comment``
-for viewers), the comment of JPEG and GIF. ``digital_source_type`` is IPTC's term for it
+for viewers), the comment of JPEG and GIF,
+the entry ``provenance.json`` of ``.npz``. ``digital_source_type`` is IPTC's term for it
 (https://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mien.assets import sha256_of
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
@@ -25,6 +28,9 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic
 
 MARK = "mien"
 """The key under which a record names the software, and the PNG chunk it stands in."""
+
+NPZ_ENTRY = "provenance.json"
+"""Where the record stands in an ``.npz``."""
 
 
 def provenance(
@@ -47,7 +53,7 @@ def provenance(
         "verb": verb,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": {
-            role: {"name": Path(path).name, "sha256": file_sha256(path)}
+            role: {"name": Path(path).name, "sha256": sha256_of(path)}
             for role, path in inputs.items()
             if path is not None
         },
@@ -57,12 +63,6 @@ def provenance(
     if settings:
         record["settings"] = settings
     return record
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_text(record: Mapping[str, Any]) -> str:
@@ -110,11 +110,14 @@ def jpeg_comment(record: Mapping[str, Any] | None) -> bytes:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any] | None:
-    """What mien wrote about a picture or video it made, or ``None`` if there is nothing of the kind."""
+    """What mien wrote about a picture, video or motion it made, or ``None`` if there is nothing of the kind."""
     path = Path(path)
     if path.is_dir():
         first = next(iter(sorted(path.glob("frame_*.png"))), None)
         return None if first is None else read_provenance(first)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return from_text(archive.read(NPZ_ENTRY)) if NPZ_ENTRY in archive.namelist() else None
     return _from_picture(path) or _from_video(path)
 
 

@@ -1,0 +1,245 @@
+"""The command line: ``mien VERB``, one verb per job.
+
+A verb is a public function of a pipeline, ``function(options, progress) -> result``; its flags are the fields of its
+options dataclass. Only the wanted verb is imported.
+
+Exit codes: 0 done; 2 the input or the command cannot be used (one line on stderr says why and what to do);
+130 interrupted by Ctrl-C; 1 a fault in mien itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, make_dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from mien.errors import MienError
+from mien.progress import Progress, Silent, Stage
+
+VERBS: dict[str, tuple[str, str, str, str]] = {
+    "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
+    "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion"),
+    "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → Live Link CSV or .npz"),
+    "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
+    "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
+}
+"""Verb → module, options, function, one line of help."""
+
+EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """What every verb understands."""
+
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Print the result, or the error, as one JSON object."""
+
+    quiet: Annotated[bool, tyro.conf.arg(aliases=("-q",), help_behavior_hint="")] = False
+    """Show no progress, no notes and no summary."""
+
+    verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",), help_behavior_hint="")] = False
+    """Show more notes, and the traceback of a fault."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview(), file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else EXIT_BAD_INPUT
+    if arguments[0] == "--version":
+        print(f"mien {version('mien')}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
+        print(f"mien: error: no verb {verb!r}; {hint}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    try:
+        options, flags = parse(verb, rest)
+    except SystemExit as done:  # tyro has printed the help, or what is wrong with a flag
+        return done.code if isinstance(done.code, int) else EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return _interrupted()
+    return _run(verb, options, flags)
+
+
+def overview() -> str:
+    """The text of ``mien --help``."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {line}" for name, (_, _, _, line) in VERBS.items())
+    return (
+        "usage: mien VERB [options]\n\n"
+        "Give mien a voice, a face and a direction; it returns that person saying it and feeling it.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "  mien VERB --help   its options\n"
+        "  mien --version     the version"
+    )
+
+
+def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
+    """The options of a verb and the flags common to all verbs.
+
+    Raises:
+        SystemExit: if help was asked for (0) or an argument is wrong (2).
+    """
+    module, options_name, _, _ = VERBS[verb]
+    options_type = getattr(import_module(module), options_name)
+    flat = tyro.conf.arg(name="")
+    command = make_dataclass(
+        "Command", [("options", Annotated[options_type, flat]), ("run", Annotated[RunFlags, flat])]
+    )
+    parsed: Any = tyro.cli(
+        command,
+        args=list(arguments),
+        prog=f"mien {verb}",
+        description=options_type.__doc__,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return parsed.options, parsed.run
+
+
+def _run(verb: str, options: Any, flags: RunFlags) -> int:
+    module, _, function_name, _ = VERBS[verb]
+    try:
+        with _notes(flags), _progress(flags) as progress:
+            result = getattr(import_module(module), function_name)(options, progress)
+        _print_result(verb, result, flags)
+        sys.stdout.flush()
+        return 0
+    except MienError as error:
+        if flags.json:
+            _print_json({"ok": False, "verb": verb, "error": type(error).__name__, "what": error.what,
+                         "remedy": error.remedy})  # fmt: skip
+        return _failed(str(error), EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
+        return EXIT_PIPE_CLOSED
+    except Exception as error:
+        if flags.verbose:
+            raise
+        return _failed(f"a fault in mien ({type(error).__name__}: {error}); run again with -v to see where", EXIT_FAULT)
+
+
+def _failed(message: str, code: int) -> int:
+    print("mien: error: " + " ".join(message.splitlines()), file=sys.stderr)
+    return code
+
+
+def _interrupted() -> int:
+    print("mien: interrupted; no output was written", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _print_result(verb: str, result: Any, flags: RunFlags) -> None:
+    if flags.json:
+        _print_json({"ok": True, "verb": verb, **_fields(result)})
+    elif "__str__" in vars(type(result)):
+        print(result)
+    elif not flags.quiet:
+        figures = [f"{name.replace('_', ' ')} {value}" for name, value in _fields(result).items() if name != "output"]
+        print(f"{result.output}: {', '.join(figures)}")
+
+
+def _fields(result: Any) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in result.__dataclass_fields__}
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return _fields(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+class _Notes(logging.Handler):
+    """Log lines on whatever stderr is at the moment, for a progress bar takes its place while it is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(f"mien: {kind}{record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def _notes(flags: RunFlags) -> Iterator[None]:
+    logger, handler, level = logging.getLogger("mien"), _Notes(), logging.getLogger("mien").level
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if flags.quiet else logging.INFO if flags.verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextmanager
+def _progress(flags: RunFlags) -> Iterator[Progress]:
+    if flags.quiet or not sys.stderr.isatty():
+        yield Silent()
+        return
+    with TerminalProgress() as progress:
+        yield progress
+
+
+class TerminalProgress:
+    """One line per stage: bar, items, items per second, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True), console=Console(stderr=True),
+        )  # fmt: skip
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+        """A new line for the stage."""
+        yield _Bar(self._bars, self._bars.add_task(name, total=total, rate=""))
+
+
+class _Bar:
+    def __init__(self, bars: Any, task: Any) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, n: int = 1) -> None:
+        self._bars.advance(self._task, n)
+        speed = self._bars.tasks[self._task].speed
+        self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")

@@ -1,0 +1,204 @@
+"""``mien inspect``: what a file is, its figures, and whether and how mien made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from mien.errors import FormatError, InputError
+from mien.progress import Progress
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Say what a file is: picture, sound, video, frames, motion or rig; and, if mien made it, with what."""
+
+    file: tyro.conf.Positional[Path]
+    """The file, or a folder of frames."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file is.
+
+    Attributes:
+        file: its path.
+        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"`` or ``"arrays"``.
+        figures: names and values, in the order to show them.
+        provenance: the record mien left in it, or ``None``.
+    """
+
+    file: Path
+    kind: str
+    figures: Mapping[str, Any]
+    provenance: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        made = self.provenance
+        rows = {**self.figures, "made by": "mien left no record in it" if made is None else made["software"]}
+        rows |= {name.replace("_", " "): value for name, value in (made or {}).items() if name != "software"}
+        width = max(map(len, rows))
+        return "\n".join([f"{self.file}: {self.kind}", *(f"  {n:<{width}}  {_readable(v)}" for n, v in rows.items())])
+
+
+def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspection:
+    """Look into a file; contents decide, not the ending.
+
+    Raises:
+        InputError: if the file is missing, unreadable or empty.
+        FormatError: if it is nothing that mien knows.
+    """
+    from mien.media.image import require_file
+    from mien.media.provenance import read_provenance
+
+    path = options.file
+    if path.is_dir():
+        kind, figures = "frames", _frames(path)
+        return Inspection(path, kind, figures, read_provenance(path))
+    require_file(path, "file")
+    for look in (_arrays, _livelink, _picture, _moving):
+        found = look(path)
+        if found is not None:
+            kind, figures = found
+            return Inspection(path, kind, figures, read_provenance(path))
+    raise FormatError(
+        f"{path}: neither picture, sound, video, motion nor rig", "give a file of one of these kinds, undamaged"
+    )
+
+
+Found = tuple[str, dict[str, Any]]
+
+
+def _arrays(path: Path) -> Found | None:
+    from mien.assets import load_npz
+    from mien.types import FaceMotion
+
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return None
+    header, arrays = load_npz(path)
+    kind = str(header.get("format", ""))
+    if kind == "mien.FaceMotion":
+        return _motion("motion", FaceMotion.load(path))
+    if kind == "mien.Rig":
+        return "rig", {name: value for name, value in header.items() if isinstance(value, str | int | float)} | {
+            name: _shape(array) for name, array in arrays.items()
+        }
+    return "arrays", {name: _shape(array) for name, array in arrays.items()}
+
+
+def _livelink(path: Path) -> Found | None:
+    from mien.media.livelink import read_livelink
+
+    with path.open("rb") as file:
+        if b"BlendshapeCount" not in file.read(200):
+            return None
+    return _motion("motion (Live Link Face CSV)", read_livelink(path))
+
+
+def _motion(kind: str, motion: Any) -> Found:
+    moving = [name for name in motion.expression_names if motion.column(name).any()] if len(motion) else []
+    return kind, {
+        "frames": len(motion),
+        "fps": round(motion.fps, 3),
+        "duration": _seconds(motion.duration),
+        "rig": motion.rig,
+        "expressions": len(motion.expression_names),
+        "moving": moving,
+        "offsets": None if motion.offsets is None else _shape(motion.offsets),
+    }
+
+
+def _picture(path: Path) -> Found | None:
+    import warnings
+
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as picture:
+                if getattr(picture, "n_frames", 1) > 1:
+                    return None
+                width, height = picture.size
+                return "picture", {"format": picture.format, "width": width, "height": height, "mode": picture.mode}
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+
+
+def _moving(path: Path) -> Found | None:
+    import av
+
+    try:
+        container = av.open(path)
+    except (av.FFmpegError, OSError):
+        return None
+    with container:
+        sounds = container.streams.audio
+        figures: dict[str, Any] = {"container": container.format.name}
+        if container.streams.video:
+            figures |= _video_figures(path)
+        if sounds:
+            figures |= _sound_figures(container, sounds[0])
+        if not container.streams.video and not sounds:
+            return None
+        return ("video" if container.streams.video else "sound"), figures
+
+
+def _video_figures(path: Path) -> dict[str, Any]:
+    from mien.media.video import VideoReader
+
+    video = VideoReader(path)
+    height, width = video.size
+    return {
+        "video": video.codec,
+        "width": width,
+        "height": height,
+        "fps": round(video.fps, 3),
+        "frames": video.n_frames,
+        "duration": None if video.duration is None else _seconds(video.duration),
+    }
+
+
+def _sound_figures(container: Any, stream: Any) -> dict[str, Any]:
+    import av
+
+    duration = None
+    if stream.duration:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration = container.duration / av.time_base
+    return {
+        "sound": stream.codec_context.name,
+        "sample rate": stream.codec_context.sample_rate,
+        "channels": stream.codec_context.layout.nb_channels,
+        "sound length": None if duration is None else _seconds(duration),
+    }
+
+
+def _frames(folder: Path) -> dict[str, Any]:
+    pictures = sorted(folder.glob("frame_*.png"))
+    if not pictures:
+        raise InputError(f"{folder}: a folder without frames", "name a file")
+    found = _picture(pictures[0])
+    return {"frames": len(pictures)} | (found[1] if found else {})
+
+
+def _shape(array: Any) -> str:
+    return f"{' × '.join(map(str, array.shape)) or 'scalar'} {array.dtype}"
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_readable(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)
