@@ -1,0 +1,218 @@
+"""The inner loops of drawing: triangles, polygons, displaced pictures. Compiled by numba, free of the interpreter lock.
+
+Convention:
+    pixel ``(row, column)`` has its centre at ``x = column``, ``y = row``; x runs right, y down, z towards the viewer;
+    points are given relative to the window (array) that is drawn into; colours are 0 to 255, opacities 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
+Frame = npt.NDArray[np.uint8]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+def compiled(function: _F) -> _F:
+    """``numba.njit`` with its cache on disk and the interpreter lock released, typed as what it wraps."""
+    compiled: _F = njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+@compiled
+def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Array, out: Array) -> None:
+    """Draw triangles with values interpolated between their corners; the nearest one wins.
+
+    Args:
+        points: ``(N, 3)`` window x, y and z.
+        values: ``(N, A)`` what to interpolate.
+        triangles: ``(F, 3)`` corners, in either orientation.
+        depth: ``(h, w)`` z of what is already drawn; start with ``-inf``. Changed in place.
+        out: ``(h, w, A)`` the values drawn. Changed in place.
+    """
+    height, width, n_values = out.shape
+    for t in range(len(triangles)):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+        if abs(area) < 1e-6:
+            continue
+        # Weights of corners b and c are linear in x and y; the slack closes hairline cracks between neighbours.
+        b_dx, b_dy = (cy - ay) / area, -(cx - ax) / area
+        c_dx, c_dy = -(by - ay) / area, (bx - ax) / area
+        left, right = max(0, int(np.ceil(min(ax, bx, cx) - 1e-3))), min(width - 1, int(max(ax, bx, cx) + 1e-3))
+        top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 1e-3))), min(height - 1, int(max(ay, by, cy) + 1e-3))
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                weight_b = (x - ax) * b_dx + (y - ay) * b_dy
+                weight_c = (x - ax) * c_dx + (y - ay) * c_dy
+                weight_a = 1.0 - weight_b - weight_c
+                if weight_a < -1e-4 or weight_b < -1e-4 or weight_c < -1e-4:
+                    continue
+                z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
+                if z <= depth[y, x]:
+                    continue
+                depth[y, x] = z
+                for k in range(n_values):
+                    out[y, x, k] = weight_a * values[a, k] + weight_b * values[b, k] + weight_c * values[c, k]
+
+
+@compiled
+def polygon_coverage(polygon: Array, out: Array) -> None:
+    """How much of each pixel a polygon covers, in [0, 1]; where it has turned inside out it covers nothing.
+
+    Exact in x, eight lines per pixel in y. A polygon without area covers nothing, so that closed lips and lids vanish.
+
+    Args:
+        polygon: ``(N, 2)`` corners, clockwise as seen on the screen.
+        out: ``(h, w)``, overwritten.
+    """
+    height, width = out.shape
+    n = len(polygon)
+    out[:] = 0.0
+    crossings = np.empty(n, np.float32)
+    windings = np.empty(n, np.int32)
+    top, bottom = max(0, int(polygon[:, 1].min()) - 1), min(height, int(polygon[:, 1].max()) + 2)
+    for y in range(top, bottom):
+        for line in range(8):
+            level = y - 0.5 + (line + 0.5) / 8.0
+            count = 0
+            for i in range(n):
+                j = i + 1 if i + 1 < n else 0
+                y0, y1 = polygon[i, 1], polygon[j, 1]
+                if (y0 <= level) == (y1 <= level):
+                    continue
+                x = polygon[i, 0] + (level - y0) / (y1 - y0) * (polygon[j, 0] - polygon[i, 0])
+                k = count
+                while k > 0 and crossings[k - 1] > x:
+                    crossings[k], windings[k] = crossings[k - 1], windings[k - 1]
+                    k -= 1
+                crossings[k], windings[k] = x, 1 if y1 < y0 else -1  # clockwise: the left side runs upwards
+                count += 1
+            winding = 0
+            for k in range(count - 1):
+                winding += windings[k]
+                if winding <= 0:
+                    continue
+                start, end = crossings[k] + 0.5, crossings[k + 1] + 0.5  # in pixel edges
+                for x in range(max(0, int(start)), min(width - 1, int(end)) + 1):
+                    out[y, x] += max(0.0, min(end, x + 1.0) - max(start, float(x))) / 8.0
+
+
+@compiled
+def invert_displacement(forward: Array, cell: float, backward: Array) -> None:
+    """Turn "this point goes there" into "this place comes from there", on one grid.
+
+    Fixed-point iteration ``b(q) = -f(q + b(q))``; converges while the forward field does not fold.
+
+    Args:
+        forward: ``(gh, gw, 2)`` pixels, displacement of each grid point.
+        cell: pixels between grid points.
+        backward: ``(gh, gw, 2)`` pixels, overwritten.
+    """
+    rows, columns = forward.shape[:2]
+    for i in range(rows):
+        for j in range(columns):
+            bx, by = -forward[i, j, 0], -forward[i, j, 1]
+            for _ in range(6):
+                if bx == 0.0 and by == 0.0:
+                    break
+                x = min(max(j + bx / cell, 0.0), columns - 1.001)
+                y = min(max(i + by / cell, 0.0), rows - 1.001)
+                j0, i0 = int(x), int(y)
+                u, v = x - j0, y - i0
+                top_x = forward[i0, j0, 0] * (1 - u) + forward[i0, j0 + 1, 0] * u
+                top_y = forward[i0, j0, 1] * (1 - u) + forward[i0, j0 + 1, 1] * u
+                low_x = forward[i0 + 1, j0, 0] * (1 - u) + forward[i0 + 1, j0 + 1, 0] * u
+                low_y = forward[i0 + 1, j0, 1] * (1 - u) + forward[i0 + 1, j0 + 1, 1] * u
+                bx, by = -(top_x * (1 - v) + low_x * v), -(top_y * (1 - v) + low_y * v)
+            backward[i, j, 0], backward[i, j, 1] = bx, by
+
+
+@compiled
+def warp_window(
+    photo: Frame, grid: Array, cell: float, face: Array, face_left: int, face_top: int, left: int, top: int, out: Frame
+) -> None:
+    """Draw the displaced photo: where the grid and, over it, the face say each pixel comes from.
+
+    Coordinates are blended, not colours, so that no ghost appears where the layers meet.
+
+    Args:
+        photo: ``(H, W, 3)`` the whole picture.
+        grid: ``(gh, gw, 2)`` backward displacement in pixels of the window's coarse grid, first point at its corner.
+        cell: pixels between grid points.
+        face: ``(fh, fw, 4)`` backward displacement x and y, opacity, brightness change; opacity 0 outside the face.
+        face_left: picture column of the face array's first column.
+        face_top: picture row of the face array's first row.
+        left: picture column of the window.
+        top: picture row of the window.
+        out: ``(h, w, 3)`` the window of the output picture, overwritten.
+    """
+    photo_height, photo_width = photo.shape[:2]
+    height, width = out.shape[:2]
+    face_height, face_width = face.shape[:2]
+    for y in range(height):
+        grid_y = y / cell
+        i = min(int(grid_y), grid.shape[0] - 2)
+        v = grid_y - i
+        face_y = y + top - face_top
+        for x in range(width):
+            grid_x = x / cell
+            j = min(int(grid_x), grid.shape[1] - 2)
+            u = grid_x - j
+            dx = (grid[i, j, 0] * (1 - u) + grid[i, j + 1, 0] * u) * (1 - v) + (
+                grid[i + 1, j, 0] * (1 - u) + grid[i + 1, j + 1, 0] * u
+            ) * v
+            dy = (grid[i, j, 1] * (1 - u) + grid[i, j + 1, 1] * u) * (1 - v) + (
+                grid[i + 1, j, 1] * (1 - u) + grid[i + 1, j + 1, 1] * u
+            ) * v
+            gain = np.float32(1.0)
+            face_x = x + left - face_left
+            if 0 <= face_y < face_height and 0 <= face_x < face_width:
+                opacity = face[face_y, face_x, 2]
+                if opacity > 0:
+                    dx += (face[face_y, face_x, 0] - dx) * opacity
+                    dy += (face[face_y, face_x, 1] - dy) * opacity
+                    gain += face[face_y, face_x, 3]
+            source_x, source_y = x + left + dx, y + top + dy
+            if abs(dx) < 2e-3 and abs(dy) < 2e-3:
+                for k in range(3):
+                    value = photo[y + top, x + left, k] * gain
+                    out[y, x, k] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+                continue
+            source_x = min(max(source_x, 0.0), photo_width - 1.001)
+            source_y = min(max(source_y, 0.0), photo_height - 1.001)
+            j0, i0 = int(source_x), int(source_y)
+            s, t = np.float32(source_x - j0), np.float32(source_y - i0)
+            w00, w01, w10, w11 = (1 - s) * (1 - t), s * (1 - t), (1 - s) * t, s * t
+            for k in range(3):
+                value = (
+                    photo[i0, j0, k] * w00
+                    + photo[i0, j0 + 1, k] * w01
+                    + photo[i0 + 1, j0, k] * w10
+                    + photo[i0 + 1, j0 + 1, k] * w11
+                ) * gain
+                out[y, x, k] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+
+
+@compiled
+def sample(image: Array, x: float, y: float, k: int) -> float:
+    """Channel ``k`` of ``image`` ``(h, w, C)`` at a fractional place, bilinear, edges extended."""
+    height, width = image.shape[:2]
+    x = min(max(x, 0.0), width - 1.001)
+    y = min(max(y, 0.0), height - 1.001)
+    j, i = int(x), int(y)
+    u, v = x - j, y - i
+    return (image[i, j, k] * (1 - u) + image[i, j + 1, k] * u) * (1 - v) + (
+        image[i + 1, j, k] * (1 - u) + image[i + 1, j + 1, k] * u
+    ) * v

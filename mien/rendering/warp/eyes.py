@@ -1,0 +1,187 @@
+"""The eyeball under the lids: a layer of its own, so that it never squashes when the lids close over it.
+
+It is made once from the photo: the white without the iris, and the iris completed where the lids hid it (by its own
+mean colour at the same distance from the pupil). Each frame it is drawn inside the opening between the lids; the iris
+moves rigidly with the gaze, the white stays in its socket, the upper lid casts a soft shadow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from mien.rendering.raster import compiled, polygon_coverage, sample
+from mien.types import Array, Frame
+
+Mask = npt.NDArray[np.bool_]
+
+_IRIS_EDGE = (1.0, 1.14)  # the iris fades into the white between these radii
+_SHADOW = 0.35  # how much the upper lid darkens the eye right below its edge
+
+
+class EyeLayer:
+    """One eye.
+
+    Attributes:
+        contour: vertices of the surface around the opening.
+    """
+
+    def __init__(self, photo: Frame, contour: Array, iris: Array) -> None:
+        """Cut the eye out of the photo.
+
+        Args:
+            photo: the whole picture.
+            contour: ``(N, 2)`` the opening in the photo, clockwise on the screen.
+            iris: ``(5, 2)`` its centre and four points on its rim.
+        """
+        self._width = float(np.ptp(contour[:, 0]))
+        margin = 0.5 * self._width
+        low = np.floor(contour.min(0) - margin).astype(int)
+        high = np.ceil(contour.max(0) + margin).astype(int) + 1
+        self._left, self._top = (int(v) for v in np.maximum(low, 0))
+        right, bottom = min(high[0], photo.shape[1]), min(high[1], photo.shape[0])
+        self.usable = right - self._left >= 6 and bottom - self._top >= 4 and np.ptp(contour[:, 1]) > 0.04 * self._width
+        if not self.usable:
+            return
+        picture = photo[self._top : bottom, self._left : right].astype(np.float32)
+        corner = np.array([self._left, self._top], np.float32)
+        self._centre = iris[0].astype(np.float32)
+        self._radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
+        coverage = np.empty(picture.shape[:2], np.float32)
+        polygon_coverage(np.ascontiguousarray(contour - corner, np.float32), coverage)
+        inset = max(0.6, 0.02 * self._width)
+        visible = gaussian_filter(coverage, inset) > 0.8
+        y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+        radius = np.hypot(x - self._centre[0] + self._left, y - self._centre[1] + self._top) / self._radius
+        self._iris = _complete_iris(picture, visible, radius)
+        self._white = _complete_white(picture, visible, radius)
+        self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
+
+    def draw(
+        self, out: Frame, contour: Array, turn: Array, origin: Array, shift: Array, gaze: Array, opacity: float
+    ) -> None:
+        """Draw the eye into the opening.
+
+        Args:
+            out: the output picture, changed in place.
+            contour: ``(N, 2)`` the opening now, clockwise on the screen.
+            turn: ``(2, 2)`` how the head's turn maps the picture around the eye.
+            origin: ``(2,)`` the eye's middle in the photo.
+            shift: ``(2,)`` how far that has moved.
+            gaze: ``(2,)`` how far the iris has moved in its socket, pixels of the photo.
+            opacity: strength of the layer over the warped photo.
+        """
+        low = np.maximum(np.floor(contour.min(0)).astype(int) - 1, 0)
+        high = np.minimum(np.ceil(contour.max(0)).astype(int) + 2, [out.shape[1], out.shape[0]])
+        if (high <= low).any():
+            return
+        window = out[low[1] : high[1], low[0] : high[0]]
+        coverage = np.empty(window.shape[:2], np.float32)
+        polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
+        back = np.linalg.inv(turn).astype(np.float32)
+        limit = 0.45 * self._width
+        gaze = gaze * (limit / max(limit, float(np.linalg.norm(gaze))))
+        place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
+        iris = np.array([*(self._centre - [self._left, self._top]), self._radius, *gaze], np.float32)
+        upper = _upper_edge(contour, int(low[0]), window.shape[1]) - low[1]
+        rest = self._upper_rest - self._top
+        _paint(window, coverage, back, place, iris, self._white, self._iris, upper, rest, 0.10 * self._width, opacity)
+
+
+def _upper_edge(contour: Array, left: int, width: int) -> Array:
+    """The y of the opening's upper edge at each column."""
+    half = len(contour) // 2
+    upper = contour[: half + 1] if contour[: half + 1, 1].mean() < contour[half:, 1].mean() else contour[half:]
+    upper = upper[np.argsort(upper[:, 0])]
+    return np.interp(left + np.arange(width), upper[:, 0], upper[:, 1]).astype(np.float32)
+
+
+def _complete_white(picture: Array, visible: Mask, radius: Array) -> Array:
+    """The eye without its iris, carried on beneath the lids."""
+    known = visible & (radius > 1.1)
+    if known.sum() < 8:  # an eye that is all iris: a grey a little lighter than its surroundings
+        known = visible & (radius > 0.9) if (visible & (radius > 0.9)).sum() >= 4 else np.ones_like(visible)
+    # The pixels nearest to the iris carry its blurred rim and those at the lids carry lashes: trust the bright ones.
+    brightness = picture.mean(-1)
+    known &= brightness >= np.percentile(brightness[known], 15)
+    return fill_missing(picture, known)
+
+
+def _complete_iris(picture: Array, visible: Mask, radius: Array) -> Array:
+    """``(h, w, 4)`` iris with opacity; hidden parts from the mean colour at the same radius."""
+    bins = np.minimum((radius * 12).astype(int), 17)
+    profile = np.full((18, 3), np.nan, np.float32)
+    for index in range(18):
+        ring = visible & (bins == index)
+        if ring.sum() >= 3:
+            profile[index] = np.median(picture[ring], axis=0)
+    good = ~np.isnan(profile[:, 0])
+    if not good.any():
+        profile[:], good[:] = picture[radius < 1].mean(0), True
+    at = np.arange(18)
+    profile = np.stack([np.interp(at, at[good], profile[good, k]) for k in range(3)], 1)
+    position = np.clip(radius * 12 - 0.5, 0, 16.99)
+    index = position.astype(int)
+    fraction = (position - index)[..., None]
+    completed = profile[index] * (1 - fraction) + profile[index + 1] * fraction
+    seen = gaussian_filter(visible.astype(np.float32), 0.7)[..., None]
+    seen = np.clip(2 * seen - 1, 0, 1)
+    colour = picture * seen + completed * (1 - seen)
+    opacity = np.clip((_IRIS_EDGE[1] - radius) / (_IRIS_EDGE[1] - _IRIS_EDGE[0]), 0, 1)
+    return np.concatenate([colour, opacity[..., None]], -1).astype(np.float32)
+
+
+def fill_missing(picture: Array, known: Mask) -> Array:
+    """Carry the known pixels of ``(h, w, 3)`` on into the unknown ones, ever more blurred with distance."""
+    weight = known.astype(np.float32)
+    filled = picture * weight[..., None]
+    result, done = filled.copy(), weight.copy()
+    sigma = 1.0
+    while done.min() < 1 and sigma < 4 * max(picture.shape[:2]):
+        blurred = gaussian_filter(filled, (sigma, sigma, 0))
+        mass = gaussian_filter(weight, sigma)
+        trust = np.clip(mass / 0.05, 0, 1) * (1 - done)
+        result += trust[..., None] * blurred / np.maximum(mass, 1e-6)[..., None]
+        done += trust
+        sigma *= 2
+    return np.asarray(result / np.maximum(done, 1e-6)[..., None], np.float32)
+
+
+@compiled
+def _paint(
+    out: Frame,
+    coverage: Array,
+    back: Array,
+    place: Array,
+    iris: Array,
+    white: Array,
+    iris_picture: Array,
+    upper: Array,
+    upper_rest: Array,
+    shadow_depth: float,
+    opacity: float,
+) -> None:
+    """White, iris and lid shadow into a window; see :meth:`EyeLayer.draw`."""
+    height, width = coverage.shape
+    for y in range(height):
+        for x in range(width):
+            amount = coverage[y, x] * opacity
+            if amount <= 0:
+                continue
+            dx, dy = x - place[0], y - place[1]
+            px = back[0, 0] * dx + back[0, 1] * dy + place[2]
+            py = back[1, 0] * dx + back[1, 1] * dy + place[3]
+            column = min(max(int(px + 0.5), 0), len(upper_rest) - 1)
+            now = 1.0 - 0.35 * np.exp(-max(y - upper[x], 0.0) / shadow_depth)
+            before = 1.0 - 0.35 * np.exp(-max(py - upper_rest[column], 0.0) / shadow_depth)
+            shade = min(now / before, 1.0)
+            qx, qy = px - iris[3], py - iris[4]
+            radius = np.sqrt((qx - iris[0]) ** 2 + (qy - iris[1]) ** 2) / iris[2]
+            alpha = min(max((1.14 - radius) / 0.14, 0.0), 1.0)
+            for k in range(3):
+                value = sample(white, px, py, k)
+                if alpha > 0:
+                    value += (sample(iris_picture, qx, qy, k) - value) * alpha
+                mixed = out[y, x, k] + (value * shade - out[y, x, k]) * amount
+                out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))

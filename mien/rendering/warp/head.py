@@ -1,0 +1,179 @@
+"""Everything around the face: hair, ears, neck and background as one coarse, soft grid.
+
+The head is an ellipsoid fitted around the face mesh. Inside it the picture turns rigidly with the head; outward the
+movement dies away smoothly, downwards over neck and shoulders, outwards over the background, so that nothing tears and
+nothing beyond the head's surroundings moves at all. Movements of the face's outline (a dropping jaw) are carried on in
+the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.rendering.raster import invert_displacement
+from mien.types import Array
+
+_CELLS_PER_HEAD = 36
+_EXPRESSION_REACH = 0.38  # how far beyond the outline a jaw or brow moves its surroundings, in face heights
+_STIFF, _STILL = 1.1, 1.85  # ellipsoid radii up to which the picture moves with the head, and from which it rests
+
+
+@dataclass(frozen=True)
+class HeadFrame:
+    """The head in the photo, in picture space (pixels, y down, z towards the viewer).
+
+    Attributes:
+        rotation: ``(3, 3)`` head axes (right in the picture, up, out of the face) as columns.
+        pivot: ``(3,)`` the base of the skull, about which the head turns.
+        centre: ``(3,)`` middle of the skull.
+        radii: ``(3,)`` half width, height and depth of the head with its hair.
+        height: forehead to chin.
+    """
+
+    rotation: Array
+    pivot: Array
+    centre: Array
+    radii: Array
+    height: float
+
+
+def head_frame(points: Array) -> HeadFrame:
+    """The head around a face whose landmarks ``(478, 3)`` are given in picture space."""
+    forehead, chin, right_ear, left_ear = points[10], points[152], points[234], points[454]
+    height, width = float(np.linalg.norm(forehead - chin)), float(np.linalg.norm(left_ear - right_ear))
+    right = (left_ear - right_ear) / width
+    up = forehead - chin
+    up = up - right * (up @ right)
+    up /= np.linalg.norm(up)
+    out = np.cross(right, -up)  # y runs down: the mirror image of a right-handed frame
+    out *= np.sign(out[2]) or 1.0
+    ears = (left_ear + right_ear) / 2
+    middle = (forehead + chin) / 2
+    depth = (ears - middle) @ out
+    return HeadFrame(
+        rotation=np.stack([right, up, out], 1).astype(np.float32),
+        pivot=(ears - 0.10 * height * up - 0.10 * height * out).astype(np.float32),
+        centre=(middle + 0.17 * height * up + (depth - 0.05 * height) * out).astype(np.float32),
+        radii=np.array([0.62 * width, 0.70 * height, 0.58 * height], np.float32),
+        height=height,
+    )
+
+
+def _smoothstep(low: float, high: float, x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * t * (t * (6 * t - 15) + 10)
+
+
+class HeadLayer:
+    """The coarse grid around the head.
+
+    Attributes:
+        left, top, width, height: the part of the picture that can move at all, pixels.
+        cell: pixels between grid points.
+    """
+
+    def __init__(self, frame: HeadFrame, points: Array, oval: npt.NDArray[np.int32], shape: tuple[int, int]) -> None:
+        """Lay the grid.
+
+        Args:
+            frame: the head.
+            points: ``(478, 3)`` landmarks in picture space.
+            oval: the face's outline, in order.
+            shape: height and width of the picture.
+        """
+        self._frame = frame
+        extent = 2.1 * float(max(frame.radii[0], frame.radii[1], frame.radii[2]))
+        low = np.maximum(np.floor(frame.centre[:2] - extent), 0).astype(int)
+        high = np.minimum(np.ceil(frame.centre[:2] + extent + [0, 0.35 * frame.height]), [shape[1], shape[0]])
+        self.left, self.top = int(low[0]), int(low[1])
+        self.width, self.height = int(high[0]) - self.left, int(high[1]) - self.top
+        self.cell = max(2.0, 2 * float(frame.radii[1]) / _CELLS_PER_HEAD)
+        columns, rows = (int(np.ceil(n / self.cell)) + 2 for n in (self.width, self.height))
+        x, y = np.meshgrid(self.left + np.arange(columns) * self.cell, self.top + np.arange(rows) * self.cell)
+        grid = np.stack([x, y], -1)
+
+        self._grid = grid.astype(np.float32)
+        radius, front = self._ellipsoid(grid)
+        outside = _outside_polygon(grid, points[oval, :2])
+        self._carry, oval_depth = _carry(grid, points, oval)
+        near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
+        self._depth = (front + (oval_depth - front) * near).astype(np.float32)
+        self._weight = self._head_weight(grid, radius).astype(np.float32)
+        reach = 1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)
+        self._carry *= reach.reshape(-1, 1).astype(np.float32)
+        self._oval = oval
+        self._backward = np.zeros((rows, columns, 2), np.float32)
+
+    def _ellipsoid(self, grid: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+        """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
+        axes = self._frame.rotation / self._frame.radii
+        q = (axes @ axes.T).astype(np.float64)
+        offset = grid - self._frame.centre[:2]
+        flat = q[:2, :2] - np.outer(q[:2, 2], q[2, :2]) / q[2, 2]
+        radius = np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", offset, flat, offset), 0))
+        middle = -(offset @ q[:2, 2]) / q[2, 2]
+        # Beyond the silhouette the depth goes on falling, so that the movement stays smooth there.
+        front = np.sqrt(np.maximum(1 - np.minimum(radius, 1) ** 2, 0) / q[2, 2]) + middle / np.maximum(radius, 1)
+        return radius, front + self._frame.centre[2]
+
+    def _head_weight(
+        self, grid: npt.NDArray[np.floating], radius: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.floating]:
+        frame = self._frame
+        offset = grid - frame.centre[:2]
+        up = frame.rotation[:2, 1] / (np.linalg.norm(frame.rotation[:2, 1]) + 1e-6)
+        below = -(offset @ up) / frame.radii[1]
+        neck = 1 - _smoothstep(0.92, _STILL, below)
+        return (1 - _smoothstep(_STIFF, _STILL, radius)) * neck
+
+    def backward(self, turn: Array, shift: Array, expression: Array) -> Array:
+        """Where each grid point's picture comes from.
+
+        Args:
+            turn: ``(3, 3)`` rotation of the head in picture space.
+            shift: ``(2,)`` pixels, the head's translation.
+            expression: ``(478, 2)`` pixels, displacements of the landmarks by the expression.
+
+        Returns:
+            ``(gh, gw, 2)`` pixels; overwritten by the next call.
+        """
+        pivot = self._frame.pivot
+        dx = self._grid[..., 0] - pivot[0]
+        dy = self._grid[..., 1] - pivot[1]
+        dz = self._depth - pivot[2]
+        forward = np.empty_like(self._grid)
+        for k in range(2):
+            row = turn[k].copy()
+            row[k] -= 1
+            forward[..., k] = self._weight * (row[0] * dx + row[1] * dy + row[2] * dz + shift[k])
+        forward += (self._carry @ expression[self._oval]).reshape(forward.shape)
+        invert_displacement(forward, self.cell, self._backward)
+        return self._backward
+
+
+def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:
+    """Distance to a polygon in pixels, 0 inside."""
+    inside = np.zeros(grid.shape[:2], np.bool_)
+    nearest = np.full(grid.shape[:2], np.inf)
+    for a, b in zip(polygon.astype(np.float64), np.roll(polygon, -1, 0).astype(np.float64), strict=True):
+        edge = b - a
+        t = np.clip(((grid - a) @ edge) / (edge @ edge + 1e-9), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(grid - a - t[..., None] * edge, axis=-1))
+        crosses = (a[1] > grid[..., 1]) != (b[1] > grid[..., 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = a[0] + (grid[..., 1] - a[1]) / edge[1] * edge[0]
+        inside ^= crosses & (grid[..., 0] < x)
+    return np.where(inside, 0.0, nearest)
+
+
+def _carry(
+    grid: npt.NDArray[np.floating], points: Array, oval: npt.NDArray[np.int32]
+) -> tuple[Array, npt.NDArray[np.floating]]:
+    """Weights ``(gh * gw, n_oval)`` of the outline's points at each grid point (Shepard), and the outline's depth."""
+    distance = np.linalg.norm(grid.reshape(-1, 1, 2) - points[oval, :2], axis=-1)
+    weights = 1 / (distance**2 + (0.02 * np.ptp(points[oval, 1])) ** 2) ** 2
+    weights /= weights.sum(1, keepdims=True)
+    return weights.astype(np.float32), (weights @ points[oval, 2]).reshape(grid.shape[:2])

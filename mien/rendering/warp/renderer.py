@@ -1,0 +1,249 @@
+"""The ``warp`` renderer: the photo itself moves.
+
+Every frame is one backward map over the photo (coarse grid around the head, fine mesh on the face), a change of
+brightness that follows the face's relief, and two inlays that a warp cannot make: the eyeballs and the inside of the
+mouth. Where nothing moves the photo is copied, so zero motion is the photo. See docs/rendering.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mien.face.rig import Rig, load_rig
+from mien.rendering.raster import fill_triangles, warp_window
+from mien.rendering.warp.eyes import EyeLayer
+from mien.rendering.warp.head import HeadLayer, head_frame
+from mien.rendering.warp.mouth import PARTS, MouthLayer
+from mien.rendering.warp.shading import Shading
+from mien.rendering.warp.surface import HOLES, build_surface
+from mien.rotations import matrix_from_axis_angle
+from mien.types import Array, FaceMotion, Frame, Portrait
+
+_TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
+"""A photo turns freely up to the first angle; beyond, ever less, never past the second."""
+
+_MOUTH_OPEN = 0.02
+"""Lips further apart than this part of the face height show the inside of the mouth."""
+
+_NOTICEABLE = 0.02
+"""Pixels; less movement than this is none."""
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """One frame of the face in picture space; displacements are by the expression only, before the head turns."""
+
+    expression: Array  # (478, 3)
+    parts: Array  # (V, 3) the rig's vertices, head turned
+    gaze: Array  # (2, 2) left, right
+    turn: Array  # (3, 3)
+    shift: Array  # (2,)
+
+
+class WarpRenderer:
+    """Draws a portrait in motion; the whole picture, at its own size."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        """Prepare everything that does not change from frame to frame (well under a second at 1080p).
+
+        Args:
+            portrait: the photo with the face tracked in it.
+        """
+        self._portrait = portrait
+        self._photo = np.ascontiguousarray(portrait.image)
+        self._rig = rig = load_rig(portrait.identity.rig)
+        self._scale = float(portrait.camera[0])
+        self._rest_rotation = matrix_from_axis_angle(portrait.rest.head_pose[0])
+        self._neutral = rig.neutral(portrait.identity)
+        self._basis = rig.expressions_for(portrait.identity)
+        self._rest_weights = self._weights(portrait.rest)
+        self._rest_shape = self._shape(self._rest_weights, portrait.rest)
+        self._eye_centres = [self._rest_shape[rig.parts[f"eyeball_{side}"]].mean(0) for side in ("left", "right")]
+
+        posed = self._picture_space(self._rest_shape)
+        landmarks = np.concatenate([portrait.landmarks[:, :2], posed[:478, 2:]], 1).astype(np.float32)
+        self._height = float(np.linalg.norm(landmarks[10] - landmarks[152]))
+        lips = rig.closures["lips"]
+        gaps = np.linalg.norm(landmarks[lips[:, 0], :2] - landmarks[lips[:, 1], :2], axis=1)
+        self._mouth_open = float(gaps.max()) > _MOUTH_OPEN * self._height
+        if not self._mouth_open:
+            landmarks = _close_lips(self._photo, landmarks, lips, self._height)
+        self._points = landmarks
+        offset = landmarks[rig.contours["lips_inner"]].mean(0) - posed[rig.contours["lips_inner"]].mean(0)
+        self._rest_parts = posed + np.array([offset[0], offset[1], 0], np.float32)
+
+        self._surface = build_surface(rig, landmarks)
+        self._frame = head_frame(landmarks)
+        oval = rig.contours["face_oval"]
+        self._head = HeadLayer(self._frame, landmarks, oval, self._photo.shape[:2])
+        triangles = rig.triangles[(rig.triangles < 468).all(1)]
+        still = np.ones(468, np.float32)
+        for name in HOLES:
+            still[rig.contours[name]] = 0.3
+        still[oval] = 0.0
+        self._shading = Shading(self._photo, landmarks[:468], triangles, still)
+        self._clockwise = {name: self._orientation(name) for name in HOLES}
+        self._eyes = [
+            EyeLayer(
+                self._photo, self._contour(f"eye_{side}", self._surface.rest), landmarks[rig.parts[f"iris_{side}"], :2]
+            )
+            for side in ("left", "right")
+        ]
+        white = np.full(3, 200, np.float32)
+        self._mouth = MouthLayer(
+            self._photo,
+            rig,
+            self._rest_parts,
+            self._contour("lips_inner", self._surface.rest),
+            white,
+            self._height,
+            self._mouth_open,
+        )
+
+    def render(self, motion: FaceMotion) -> Iterator[Frame]:
+        """The portrait in that motion, frame by frame; each frame is the caller's to keep.
+
+        Args:
+            motion: relative to the photo: no motion is the photo. Weights are added to those of the photo's own
+                expression and limited to [0, 1]; rotations are about the head's own axes.
+
+        Yields:
+            ``(H, W, 3)`` frames, equal bytes for equal motion.
+
+        Raises:
+            ValueError: if the motion is on another rig than the portrait.
+        """
+        if motion.rig != self._rig.name:
+            raise ValueError(f"motion: on rig {motion.rig!r}, but the portrait is on {self._rig.name!r}; retarget it")
+        for index in range(len(motion)):
+            yield self._draw(self._move(motion[index : index + 1]))
+
+    def _weights(self, motion: FaceMotion) -> Array:
+        weights = np.zeros(len(self._rig.expression_names), np.float32)
+        weights[[self._rig.expression_index[name] for name in motion.expression_names]] = motion.expression[0]
+        return weights
+
+    def _shape(self, weights: Array, motion: FaceMotion) -> Array:
+        shape = self._neutral + np.tensordot(weights, self._basis, 1)
+        return np.asarray(shape if motion.offsets is None else shape + motion.offsets[0], np.float32)
+
+    def _picture_space(self, shape: Array) -> Array:
+        """Unposed vertices in metres to the rest pose in pixels, y down, z towards the viewer."""
+        posed = shape @ self._rest_rotation.T + self._portrait.rest.translation[0]
+        scale, x, y = self._portrait.camera
+        return np.asarray(posed * [scale, -scale, scale] + [x, y, 0], np.float32)
+
+    def _move(self, motion: FaceMotion) -> _Moved:
+        weights = np.clip(self._rest_weights + self._weights(motion), 0, 1)
+        change = np.tensordot(weights - self._rest_weights, self._basis, 1).astype(np.float32)
+        if motion.offsets is not None:
+            change = change + motion.offsets[0]
+        to_picture = self._rest_rotation.T * np.array([1, -1, 1], np.float32) * self._scale
+        change = change @ to_picture
+        # Turns about the head's own axes, seen in picture space (y down).
+        turn = self._rest_rotation @ matrix_from_axis_angle(_limited(motion.head_pose[0])) @ self._rest_rotation.T
+        flip = np.array([1, -1, 1], np.float32)
+        turn = (turn * flip * flip[:, None]).astype(np.float32)
+        shift = motion.translation[0, :2] * [self._scale, -self._scale]
+        gaze = np.stack([self._gaze(eye, motion) @ to_picture for eye in range(2)])[:, :2]
+        expression = self._meet(change[:478])
+        parts = self._turned(self._rest_parts + change, turn, shift)
+        return _Moved(expression, parts, gaze.astype(np.float32), turn, shift.astype(np.float32))
+
+    def _gaze(self, eye: int, motion: FaceMotion) -> Array:
+        """How far the iris moves in its socket, metres, head axes."""
+        part = self._rig.parts[f"iris_{('left', 'right')[eye]}"]
+        arm = self._rest_shape[part].mean(0) - self._eye_centres[eye]
+        rest = self._portrait.rest.eye_pose[0, eye]
+        before, after = matrix_from_axis_angle(np.stack([rest, rest + motion.eye_pose[0, eye]]))
+        return np.asarray((after - before) @ arm, np.float32)
+
+    def _meet(self, expression: Array) -> Array:
+        return expression
+
+    def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
+        pivot = self._frame.pivot
+        moved = (points - pivot) @ turn.T + pivot
+        moved[:, :2] += shift
+        return np.asarray(moved, np.float32)
+
+    def _orientation(self, name: str) -> bool:
+        loop = self._surface.rest[self._surface.contours[name]]
+        after = np.roll(loop, -1, 0)
+        return float((loop[:, 0] * after[:, 1] - loop[:, 1] * after[:, 0]).sum()) >= 0
+
+    def _contour(self, name: str, points: Array) -> Array:
+        """A closed loop of surface points, clockwise on the screen."""
+        loop = points[self._surface.contours[name], :2]
+        return np.ascontiguousarray(loop if self._clockwise[name] else loop[::-1])
+
+    def _draw(self, moved: _Moved) -> Frame:
+        out = self._photo.copy()
+        head, surface = self._head, self._surface
+        landmarks = self._turned(self._points + moved.expression, moved.turn, moved.shift)
+        displacement = landmarks - self._points
+        if float(np.abs(displacement).max()) < _NOTICEABLE and float(np.abs(moved.gaze).max()) < _NOTICEABLE:
+            return out
+        fine = surface.follow @ displacement
+        now = np.concatenate([surface.rest, (surface.follow @ self._points)[:, 2:]], 1) + fine
+        gain = np.zeros(478, np.float32)
+        gain[:468] = self._shading.change(landmarks[:468])
+        values = np.stack([-fine[:, 0], -fine[:, 1], surface.opacity, surface.follow @ gain], 1)
+
+        low = np.maximum(np.floor(now[:, :2].min(0)).astype(int) - 1, [head.left, head.top])
+        high = np.minimum(np.ceil(now[:, :2].max(0)).astype(int) + 2, [head.left + head.width, head.top + head.height])
+        size = np.maximum(high - low, 1)
+        face = np.zeros((size[1], size[0], 4), np.float32)
+        depth = np.full((size[1], size[0]), -np.inf, np.float32)
+        points = (now - np.array([low[0], low[1], 0])).astype(np.float32)
+        fill_triangles(points, values.astype(np.float32), surface.triangles, depth, face)
+        backward = head.backward(moved.turn, moved.shift, moved.expression[:, :2])
+        window = out[head.top : head.top + head.height, head.left : head.left + head.width]
+        warp_window(self._photo, backward, head.cell, face, int(low[0]), int(low[1]), head.left, head.top, window)
+        self._draw_eyes(out, moved, now)
+        self._draw_mouth(out, moved, now)
+        return out
+
+    def _draw_eyes(self, out: Frame, moved: _Moved, now: Array) -> None:
+        for index, side in enumerate(("left", "right")):
+            eye = self._eyes[index]
+            if not eye.usable:
+                continue
+            loop = self._rig.contours[f"eye_{side}"]
+            stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
+            opacity = min(stir / (0.006 * self._height), 1.0)
+            if opacity <= 0:
+                continue
+            middle = self._points[loop].mean(0)
+            carried = self._turned(middle[None], moved.turn, moved.shift)[0]
+            contour = self._contour(f"eye_{side}", now)
+            eye.draw(out, contour, moved.turn[:2, :2], middle[:2], (carried - middle)[:2], moved.gaze[index], opacity)
+
+    def _draw_mouth(self, out: Frame, moved: _Moved, now: Array) -> None:
+        loop = self._rig.contours["lips_inner"]
+        stir = np.abs(moved.expression[loop]).max()
+        if stir < _NOTICEABLE:
+            return
+        contour = self._contour("lips_inner", now)
+        middle = self._points[loop].mean(0)
+        carried = self._turned(middle[None], moved.turn, moved.shift)[0]
+        growth = np.full(len(contour), min(float(stir) / (0.006 * self._height), 1.0), np.float32)
+        self._mouth.draw(out, contour, moved.parts, growth, moved.turn[:2, :2], middle[:2], (carried - middle)[:2])
+
+
+def _limited(head_pose: Array) -> Array:
+    """The same axis, with an angle that a single photo can bear."""
+    angle = float(np.linalg.norm(head_pose))
+    if angle <= _TURN_FREE:
+        return head_pose
+    room = _TURN_MOST - _TURN_FREE
+    return np.asarray(head_pose * ((_TURN_FREE + room * math.tanh((angle - _TURN_FREE) / room)) / angle), np.float32)
+
+
+def _close_lips(photo: Frame, landmarks: Array, pairs: Array, height: float) -> Array:
+    """Put both inner lips of a closed mouth on the dark line between them, so that they part exactly there."""
+    return landmarks
