@@ -99,7 +99,7 @@ def compose(
     felt = _yield_to_speech(felt + usual, spoken, voice)
     total = _soft_limit(spoken + felt)
     if voice is not None:
-        total = _keep_closures(total, photo, voice)
+        total = _keep_closures(total, spoken, photo, voice)
     eyes = _turn_eyes(gaze, head)
     total = _set_lids(total, photo, blink, eyes)
     return replace(
@@ -183,22 +183,21 @@ def _lip_gaps() -> Array:
     return np.asarray(gaps[:, middle], np.float32)
 
 
-def _keep_closures(total: Array, photo: Array, voice: Voice) -> Array:
-    """Take back what parts the lips where they must touch."""
+def _keep_closures(total: Array, spoken: Array, photo: Array, voice: Voice) -> Array:
+    """Take back what parts the lips where they must touch: at closures everything, in silence all but the lip lane."""
+    gaps = _lip_gaps()
     total = total.copy()
+    wanted = spoken
     if voice.speaking.max(initial=0) > 0:
         # In a clip with speech the photo's open mouth is closed throughout: it would gape in every pause.
         for name in (*_OPENERS, "mouthClose"):
             total[:, _INDEX[name]] -= photo[:, _INDEX[name]]
-    shut = np.maximum(voice.closure, 1 - voice.speaking)
-    for name in _OPENERS[1:]:
-        column = total[:, _INDEX[name]]
-        column[:] = np.minimum(column, column * (1 - voice.closure) - photo[:, _INDEX[name]] * voice.closure)
-    gaps = _lip_gaps()
-    shown = np.clip(total + photo, 0, 1)
-    closing = -gaps[_INDEX["mouthClose"]]
-    missing = np.max(np.maximum(shown @ gaps, 0) / closing, axis=1, initial=0)
-    total[:, _INDEX["mouthClose"]] += missing * shut
+    else:
+        wanted = spoken + photo
+    parted = np.clip(total + photo, 0, 1) @ gaps
+    allowed = np.maximum(wanted @ gaps, 0) * (1 - voice.closure[:, None])
+    excess = np.max(np.maximum(parted - allowed, 0) / -gaps[_INDEX["mouthClose"]], axis=1, initial=0)
+    total[:, _INDEX["mouthClose"]] += excess * np.maximum(voice.closure, 1 - voice.speaking)
     return total
 
 
