@@ -1,0 +1,257 @@
+"""``mien speak``: one photo, one voice and one direction become a talking, feeling face.
+
+The order of the flow and nothing else: every step is a stage of its own, and stages exchange mien's types.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from mien.direction import Direction
+from mien.errors import InputError, OutputError
+from mien.progress import Progress, Silent, track
+from mien.types import FaceMotion, Portrait, SpeechFeatures
+
+log = logging.getLogger(__name__)
+
+SPEECH_RATE = 16_000
+"""Samples per second that the analysis of speech works on."""
+
+
+@dataclass(frozen=True)
+class SpeakOptions:
+    """A portrait speaks a recording and feels what the direction says.
+
+    The ending of -o decides what is made: .mp4, .webm, .gif, a folder of frames (no ending), or only the
+    motion as .npz or Live Link Face .csv.
+    """
+
+    portrait: Annotated[Path, arg(aliases=("-p",))]
+    """Picture of one face: photo, painting or drawing."""
+
+    speech: Annotated[Path, arg(aliases=("-s",))]
+    """Sound file, or a video whose sound is used."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Where to write the result."""
+
+    direction: Annotated[str, arg(aliases=("-d",))] = "neutral"
+    """Emotion over time, as in happy:0.8 or "0s:neutral, 1.2s:happy:0.9, 4s:va(-0.6,0.7)", or a .yaml or .json file."""
+
+    text: str | None = None
+    """What is said (English), or a .txt file with it; makes the lips more exact."""
+
+    renderer: Literal["warp", "mesh"] = "warp"
+    """warp moves the photo itself; mesh shows the same motion on a shaded 3D face."""
+
+    fps: float = 25
+    """Frames per second, 10 to 120."""
+
+    face: int | None = None
+    """Which face, counted from 1 for the largest. Default: the largest."""
+
+    max_size: int = 2160
+    """Longest side of the picture in pixels; a larger photo is made smaller."""
+
+    crf: int = 18
+    """H.264 quality: 0 is lossless, 18 looks like the original, 51 is the worst."""
+
+    seed: int = 0
+    """Of blinks, glances and head movement; the same seed gives the same frames."""
+
+
+@dataclass(frozen=True)
+class SpeakResult:
+    """What was made.
+
+    Attributes:
+        output: the file or folder.
+        n_frames: length in frames.
+        fps: frames per second.
+        duration: length in seconds.
+        speech: how the phones were found: from the text, recognised, or acoustic (not recognised).
+    """
+
+    output: Path
+    n_frames: int
+    fps: float
+    duration: float
+    speech: str
+
+
+def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResult:
+    """Make the talking face.
+
+    Raises:
+        InputError: if the portrait, the speech, the text or the direction cannot be used.
+        OutputError: if the ending is unknown or the place cannot be written.
+    """
+    from mien.media.audio import read_audio
+    from mien.media.image import read_image
+    from mien.perception.speech import analyse
+    from mien.perception.tracking import track_image
+
+    write = _writer(options)
+    _check_numbers(options)
+    progress = progress or Silent()
+    direction = Direction.parse(options.direction)
+    text = _text(options.text)
+    with progress.stage("portrait", 1) as stage:
+        portrait = track_image(read_image(options.portrait, max_side=options.max_size), face=options.face)
+        stage.advance()
+    speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, text, progress)
+    motion = perform(direction, speech, rest=portrait.rest, seed=options.seed, progress=progress)
+    write(portrait, motion, progress)
+    return SpeakResult(options.output, len(motion), motion.fps, motion.duration, speech.source)
+
+
+def perform(
+    direction: Direction,
+    speech: SpeechFeatures,
+    *,
+    rest: FaceMotion | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> FaceMotion:
+    """Play a direction to a speech: every lane on its own, then composed.
+
+    Args:
+        direction: what to feel and how to behave.
+        speech: what is said.
+        rest: the expression of the photo that will move, one frame; ``None`` for a neutral face.
+        seed: of everything random.
+        progress: told about reference clips that have to be tracked.
+
+    Returns:
+        Motion on the builtin rig, as many frames as ``speech`` has.
+
+    Raises:
+        InputError: if a reference file of the direction cannot be used.
+    """
+    from mien.face.rhythm import speaking
+    from mien.motion.blink import NATURAL_RATE, blinks, schedule
+    from mien.motion.compose import Voice, compose
+    from mien.motion.emotion import emotion
+    from mien.motion.gaze import gaze
+    from mien.motion.head import head
+    from mien.motion.lips import closure_frames, lips
+    from mien.motion.style import habits, restyle_lips, style_of
+
+    n, fps, ease = len(speech), speech.fps, direction.transition
+    reference = direction.style.reference
+    style = style_of(direction.style, _reference(reference, fps, progress) if reference else None)
+
+    speaks = direction.lips.source == "speech"
+    gain = direction.lips.gain.sample(n, fps, ease) * style["lips"] if speaks else 0.0
+    rate = direction.blink.rate.sample(n, fps, ease) if direction.blink.rate else NATURAL_RATE * style["blink"]
+    events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
+    sources = {
+        name: _reference(region.source, fps, progress) for name, region in direction.regions.items() if region.source
+    }
+    return compose(
+        restyle_lips(lips(speech, gain=gain), style),
+        emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, seed=seed),
+        blink=blinks(n, fps, events),
+        gaze=gaze(
+            n,
+            fps,
+            amount=direction.gaze.amount.sample(n, fps, ease) * style["gaze"],
+            yaw=direction.gaze.yaw.sample(n, fps, ease),
+            pitch=direction.gaze.pitch.sample(n, fps, ease),
+            seed=seed,
+        ),
+        head=head(
+            n,
+            fps,
+            amount=direction.head.amount.sample(n, fps, ease) * style["head"],
+            pitch=direction.head.pitch.sample(n, fps, ease),
+            yaw=direction.head.yaw.sample(n, fps, ease),
+            roll=direction.head.roll.sample(n, fps, ease),
+            speech=speech,
+            seed=seed,
+        ),
+        habits=habits(n, fps, style, speech, seed=seed),
+        voice=Voice(closure_frames(speech), speaking(speech)) if speaks else None,
+        gains={name: region.gain.sample(n, fps, ease) for name, region in direction.regions.items()},
+        sources=sources,
+        rest=rest,
+    )
+
+
+def _reference(path: str, fps: float, progress: Progress | None) -> FaceMotion:
+    """The motion in a reference file (.npz, Live Link .csv, or a video that is tracked) at the wanted rate."""
+    from mien.media.motion_file import read_motion
+    from mien.perception.tracking import track_video
+
+    if Path(path).suffix.lower() in (".npz", ".csv"):
+        return read_motion(path).resample(fps)
+    return track_video(path, progress=progress).motion.resample(fps)
+
+
+def _check_numbers(options: SpeakOptions) -> None:
+    for flag, value, low, high in (
+        ("--fps", options.fps, 10, 120), ("--crf", options.crf, 0, 51), ("--max-size", options.max_size, 64, 7680),
+        ("--seed", options.seed, 0, 2**32 - 1), ("--face", options.face or 1, 1, 99),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+
+
+def _text(text: str | None) -> str | None:
+    if text is None or not text.lower().endswith(".txt"):
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{text}: cannot be read as text ({error})", "give --text a .txt file or the words") from error
+
+
+def _writer(options: SpeakOptions) -> Callable[[Portrait, FaceMotion, Progress], None]:
+    """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
+    from mien.media.output import check_output
+    from mien.media.provenance import provenance
+    from mien.media.video import output_kind, write_video
+
+    def record() -> dict[str, Any]:
+        inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech}
+        return provenance("speak", inputs=inputs, settings=options, seed=options.seed)
+
+    if options.output.suffix.lower() in (".npz", ".csv"):
+        check_output(options.output)
+
+        def write_file(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
+            from mien.media.motion_file import write_motion
+
+            absolute = motion.expression + portrait.rest.expression  # what the face shows, not how far it moves
+            write_motion(options.output, replace(motion, expression=absolute), provenance=record())
+
+        return write_file
+
+    try:
+        kind = output_kind(options.output)
+    except OutputError as error:
+        raise OutputError(error.what, "end -o in .mp4, .webm, .gif, .npz, .csv or / (frames)") from None
+    check_output(options.output, folder=kind == "frames")
+
+    def write_pictures(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
+        from mien.rendering.mesh import MeshRenderer
+        from mien.rendering.warp import WarpRenderer
+
+        renderer = WarpRenderer(portrait) if options.renderer == "warp" else MeshRenderer(portrait)
+        write_video(
+            options.output,
+            track(renderer.render(motion), progress, "render", len(motion)),
+            motion.fps,
+            sound=options.speech,
+            provenance=record(),
+            crf=options.crf,
+            n_frames=len(motion),
+        )
+
+    return write_pictures
