@@ -16,9 +16,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rigbuild import assemble, sources  # noqa: E402
+from rigbuild import assemble, sources, teacher  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+
+PEOPLE = {
+    "GRID s1": ("video/grid_s1/*.mpg",),
+    "LatentSync demo 1": ("video/latentsync/demo1_video.mp4",),
+    "LatentSync demo 3": ("video/latentsync/demo3_video.mp4",),
+    **{f"AniTalker {name}": (f"portraits/anitalker_ai/{name}.png",) for name in ("aiface2", "aiface3", "aiface4", "aiface6")},
+}
+"""Whose tracked faces shape the rig: only material whose licence allows it (GRID is CC BY 4.0, the rest Apache-2.0)."""
 
 
 def main() -> None:
@@ -29,7 +37,14 @@ def main() -> None:
     models = options.data / "models3d"
     canonical = sources.read_canonical(models / "mediapipe/canonical_face_model.obj")
     ict = sources.read_ict(models / "ict_facekit")
-    header, arrays = assemble.assemble(canonical, ict)
+    task = options.data / "weights/mediapipe/face_landmarker.task"
+    faces = []
+    for person, patterns in PEOPLE.items():
+        files = sorted(file for pattern in patterns for file in options.data.glob(pattern))
+        if not files:
+            raise SystemExit(f"build_rig: no files of {person} ({', '.join(patterns)}) under {options.data}")
+        faces.append(teacher.neutral_face([teacher.track(file, task) for file in files], canonical.vertices))
+    header, arrays = assemble.assemble(canonical, ict, np.array(faces))
     options.out.mkdir(parents=True, exist_ok=True)
     encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez_compressed(options.out / "builtin.npz", header=encoded, **arrays)

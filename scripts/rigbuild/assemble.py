@@ -52,10 +52,17 @@ def reflect(field: Array, mirror: Index) -> Array:
     return np.asarray(field[..., mirror, :] * [-1, 1, 1])
 
 
-def assemble(canonical: Mesh, ict: Ict) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and arrays of the rig file."""
-    binding = bind(canonical, ict)
+def assemble(canonical: Mesh, ict: Ict, faces: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and arrays of the rig file.
+
+    Args:
+        canonical: MediaPipe's canonical face: triangles and uv.
+        ict: the source of shapes.
+        faces: ``(N, 478, 3)`` m, tracked neutral faces of N people.
+    """
     mirror = mirror_landmarks(canonical)
+    mean = 0.5 * (faces + reflect(faces, mirror)).mean(0)
+    binding = bind(canonical, mean[:N_SURFACE], ict)
     surface = binding.sample(ict.neutral)
     surface = close_lips(0.5 * (surface + reflect(surface, mirror[:N_SURFACE])))
 

@@ -1,9 +1,9 @@
 """Tying each of the 478 landmarks to a point of the ICT face, so that ICT's shapes can be read off there.
 
-The canonical face is carried onto the ICT neutral in three steps: a similarity on the 68 landmarks; a biharmonic
-spline through correspondences that mean the same on both (lip and lid contours, brows, nose, oval); and closest
-points on the surface, smoothed over the mesh. Each landmark ends as barycentric weights in one ICT triangle.
-Lips and lids are tied to their own side of the opening, whatever is nearer in space.
+The mean of tracked neutral faces, for this is where mediapipe really puts its landmarks, is carried onto the ICT
+neutral in three steps: a similarity and then a biharmonic spline through correspondences that mean the same on both
+(lip and lid contours, ridge of the nose); and closest points on the surface, smoothed over the mesh. Each landmark ends
+as barycentric weights in one ICT triangle. Lips are tied to their own side of the opening, whatever is nearer in space.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ N_SURFACE = 468
 N_LANDMARKS = 478
 SURFACE_STEPS = 12
 CANDIDATES = 60
-BROW_HALF_WIDTH = 0.0045
-"""Half the height of a brow, metres: ICT's brow points lie on its middle, mediapipe's on both edges."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,14 @@ def _fractions(points: Array) -> Array:
     return length / length[-1]
 
 
-def correspondences(canonical: Mesh, ict: Ict) -> dict[int, Array]:
+def correspondences(neutral: Array, ict: Ict) -> dict[int, Array]:
     """Landmarks whose place on the ICT face is known by meaning."""
     marks = ict.landmarks_68
     known: dict[int, Array] = {}
 
     def contour(landmarks: tuple[int, ...], stops: list[int]) -> None:
         path = ict.neutral[_edge_path(ict, marks[stops])]
-        for index, point in zip(landmarks, _resample(path, _fractions(canonical.vertices[list(landmarks)])), strict=True):
+        for index, point in zip(landmarks, _resample(path, _fractions(neutral[list(landmarks)])), strict=True):
             known[index] = point
 
     contour(topo.LIPS_OUTER_UPPER, [48, 49, 50, 51, 52, 53, 54])
@@ -115,12 +113,6 @@ def correspondences(canonical: Mesh, ict: Ict) -> dict[int, Array]:
             share = step / (len(rings) - 1)
             for index, start, end in zip(ring, outer, inner, strict=True):
                 known[index] = (1 - share) * known[start] + share * known[end]
-    up = np.array([0, BROW_HALF_WIDTH, 0])
-    for side, first in (("right", 17), ("left", 22)):
-        order = range(first, first + 5) if side == "right" else range(first + 4, first - 1, -1)
-        for upper, lower, point in zip(topo.BROW_UPPER[side], topo.BROW_LOWER[side], order, strict=True):
-            middle = ict.neutral[marks[point]]
-            known[upper], known[lower] = middle + up, middle - up
     for landmark, point in zip((168, 197, 5, 4, 2), (27, 28, 29, 30, 33), strict=True):
         known[landmark] = ict.neutral[marks[point]]
     return known
@@ -159,13 +151,19 @@ def closest_on_surface(points: Array, vertices: Array, triangles: Index) -> tupl
     return near[rows, candidate], stacked[option, rows, candidate]
 
 
-def bind(canonical: Mesh, ict: Ict) -> Binding:
-    """The binding of the 468 surface landmarks, symmetric by construction (the subject's right side decides)."""
-    known = correspondences(canonical, ict)
+def bind(canonical: Mesh, neutral: Array, ict: Ict) -> Binding:
+    """The binding of the 468 surface landmarks, symmetric by construction (the subject's right side decides).
+
+    Args:
+        canonical: gives the triangles.
+        neutral: ``(468, 3)`` m, the mean of tracked neutral faces, symmetric.
+        ict: the target.
+    """
+    known = correspondences(neutral, ict)
     index = np.array(list(known))
     target = np.array(list(known.values()))
-    scale, rotation, shift = similarity(canonical.vertices[index], target)
-    moved = scale * canonical.vertices @ rotation.T + shift
+    scale, rotation, shift = similarity(neutral[index], target)
+    moved = scale * neutral @ rotation.T + shift
     spline = RBFInterpolator(moved[index], target - moved[index], kernel="linear", smoothing=0)
     moved = moved + spline(moved)
 

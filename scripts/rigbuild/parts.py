@@ -10,6 +10,8 @@ from rigbuild import topology as topo
 from rigbuild.sources import ICT_EYEBALL, ICT_TEETH_LOWER, ICT_TEETH_UPPER, Array, Ict, Index
 
 EYE_RADIUS = 0.0125
+EYE_DEPTH = 0.003
+"""How far the ball's front lies behind ICT's cornea, metres: our ball has no bulge and must stay behind the lids."""
 IRIS_RADIUS = 0.0059
 PUPIL_RADIUS = 0.002
 EYE_SEGMENTS = 16
@@ -49,7 +51,7 @@ def eyeball(ict: Ict, side: str, mirror_of: Part | None = None) -> Part:
             mirror_of.jaw, {f"eye_{side}": 1.0},
         )  # fmt: skip
     ball = ict.neutral[ICT_EYEBALL[side]]
-    front = ball[:, 2].max()
+    front = ball[:, 2].max() - EYE_DEPTH
     centre = np.array([(ball[:, 0].min() + ball[:, 0].max()) / 2, ball[:, 1].mean(), front - EYE_RADIUS])
     half = [np.arcsin(PUPIL_RADIUS / EYE_RADIUS), np.arcsin(IRIS_RADIUS / EYE_RADIUS), 0.66, 0.88, 1.15]
     polar = np.array([*half, np.pi / 2, *[np.pi - angle for angle in half[::-1]]])
@@ -96,7 +98,7 @@ def iris_landmarks(ball: Part) -> Array:
     centre = ball.vertices.mean(0)
     depth = np.sqrt(EYE_RADIUS**2 - IRIS_RADIUS**2)
     r = IRIS_RADIUS
-    return centre + np.array([[0, 0, EYE_RADIUS], [r, 0, depth], [0, r, depth], [-r, 0, depth], [0, -r, depth]])
+    return centre + np.array([[0, 0, depth], [r, 0, depth], [0, r, depth], [-r, 0, depth], [0, -r, depth]])
 
 
 def teeth(ict: Ict, arch: str) -> Part:
