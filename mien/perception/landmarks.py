@@ -312,7 +312,7 @@ def person_mask(frame: Frame) -> Array | None:
 
     solution = _started(lambda: SelfieSegmentation(model_selection=0))
     small, _ = _shrink(frame, 512)
-    mask = np.asarray(solution.process(small).segmentation_mask, np.float32)
+    mask = np.asarray(solution.process(np.ascontiguousarray(small)).segmentation_mask, np.float32)
     solution.close()
     if float((mask > 0.5).mean()) < 0.02:
         _log.info("no person mask: the segmentation found nobody in the picture")

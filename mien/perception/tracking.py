@@ -1,0 +1,264 @@
+"""Tracking: pictures and clips in; identity, expression, head pose, gaze and blinks out.
+
+A still gives a :class:`~mien.types.Portrait` whose rig lies exactly on the landmarks. A clip gives a :class:`Track`:
+landmarks are found frame by frame as the video streams by, everything else is computed from them at the end, so memory
+grows by some 6 kB per frame and no picture is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import InputError, NoFaceError
+from mien.face.rig import Rig, load_rig
+from mien.perception.curves import cut_positions, find_blinks, interpolate_gaps, smooth
+from mien.perception.geometry import (
+    Poses,
+    absorb,
+    find_gaze,
+    find_poses,
+    fit_identity,
+    motion_from,
+    rest_expression,
+)
+from mien.perception.landmarks import LandmarkBackend, MediapipeBackend, face_box, person_mask
+from mien.perception.reader import load_reader
+from mien.progress import Progress, track
+from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One person in one clip.
+
+    Attributes:
+        identity: the person's neutral face, the same for the whole clip.
+        motion: expression, head pose, gaze and translation per frame, on the builtin rig; absolute, so a face that
+            rests with raised brows has raised brows throughout.
+        cameras: ``(T, 3)`` scaled orthography as in :class:`~mien.types.Portrait`: pixels per metre, which change as
+            the head comes and goes, and the pixel of the model's origin, which is the same in all frames.
+        found: ``(T,)`` False where no face was seen and the motion is a guess between its neighbours.
+        landmarks: ``(T, 478, 3)`` pixels as detected, not smoothed; guesses where not found.
+        size: height and width of the pictures.
+        shots: first frame of every shot; the first is 0.
+        blinks: start and end of every blink, seconds.
+    """
+
+    identity: FaceIdentity
+    motion: FaceMotion
+    cameras: Array
+    found: npt.NDArray[np.bool_]
+    landmarks: Array
+    size: tuple[int, int]
+    shots: tuple[int, ...]
+    blinks: tuple[tuple[float, float], ...]
+
+
+def track_image(frame: Frame, *, face: int | None = None, backend: LandmarkBackend | None = None) -> Portrait:
+    """A face in a picture, ready to be moved.
+
+    Args:
+        frame: ``(H, W, 3)`` uint8 RGB.
+        face: which face, 1 for the largest; the largest if ``None``.
+        backend: what finds landmarks; mediapipe if ``None``.
+
+    Raises:
+        NoFaceError: if there is no face, or not as many as ``face`` asks for.
+    """
+    faces = (backend or MediapipeBackend()).detect(frame)
+    landmarks = _chosen(faces, face, "the picture")
+    if face is None and len(faces) > 1:
+        _log.info("%d faces in the picture; taking the largest (choose with --face)", len(faces))
+    rig = load_rig()
+    expression = rest_expression(rig, load_reader()(landmarks[None]))
+    identity = fit_identity(rig, expression, landmarks[None], np.ones(1, np.float32))
+    poses = find_poses(rig, identity, expression, landmarks[None])
+    gaze = find_gaze(rig, identity, expression, landmarks[None], poses)
+    camera = np.array([poses.scale[0], poses.origin[0, 0], -poses.origin[0, 1]], np.float32)
+    rest = motion_from(rig, 25.0, expression, gaze, poses, camera[None])
+    return Portrait(
+        image=frame,
+        landmarks=landmarks,
+        identity=absorb(rig, identity, rest, camera, landmarks),
+        rest=rest,
+        camera=camera,
+        person_mask=person_mask(frame),
+    )
+
+
+def track_video(
+    video: str | Path | Iterable[Frame],
+    *,
+    fps: float | None = None,
+    face: int | None = None,
+    backend: LandmarkBackend | None = None,
+    progress: Progress | None = None,
+) -> Track:
+    """The motion of one face in a clip.
+
+    Args:
+        video: a video file, or frames ``(H, W, 3)`` uint8 RGB that come with ``fps``.
+        fps: frames per second; for a file, ``None`` means its own rate.
+        face: which face of each shot's first picture with faces, 1 for the largest; the largest if ``None``.
+        backend: what finds landmarks; mediapipe if ``None``.
+        progress: sees a stage ``"track"``.
+
+    Raises:
+        NoFaceError: if no picture shows a face, or never as many as ``face`` asks for.
+        InputError: if the clip is empty.
+    """
+    frames, fps, n_frames, what = _opened(video, fps)
+    sight = _watch(track(frames, progress, "track", n_frames), face, backend or MediapipeBackend(), what)
+    return _solved(sight, fps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """What was seen while the clip streamed by."""
+
+    landmarks: Array
+    found: npt.NDArray[np.bool_]
+    size: tuple[int, int]
+    shots: tuple[int, ...]
+
+
+def _opened(video: str | Path | Iterable[Frame], fps: float | None) -> tuple[Iterable[Frame], float, int | None, str]:
+    if isinstance(video, str | Path):
+        from mien.media.video import VideoReader
+
+        reader = VideoReader(video)
+        return reader, reader.fps, reader.n_frames, str(video)
+    if fps is None:
+        raise ValueError("fps: needed when frames are given instead of a file")
+    return video, fps, None, "the clip"
+
+
+def _watch(frames: Iterable[Frame], face: int | None, backend: LandmarkBackend, what: str) -> _Sight:
+    """Find one face in every frame, starting anew at shot cuts and where it was lost."""
+    landmarks: list[Array] = []
+    found: list[bool] = []
+    shots = [0]
+    previous: Array | None = None
+    last_seen: Array | None = None
+    size = (0, 0)
+    most_faces = 0
+    missing = np.zeros((478, 3), np.float32)
+    for index, (frame, is_cut) in enumerate(_with_cuts(frames)):
+        size = frame.shape[:2]
+        if is_cut and index:
+            shots.append(index)
+            previous = last_seen = None
+        current = None if previous is None else backend.follow(frame, previous)
+        if current is None and _worth_a_search(found):
+            faces = backend.detect(frame)
+            most_faces = max(most_faces, len(faces))
+            current = _again(faces, last_seen, face)
+        landmarks.append(missing if current is None else current)
+        found.append(current is not None)
+        previous = current
+        last_seen = last_seen if current is None else current
+    if not landmarks:
+        raise InputError(f"{what}: has no frames", "give a clip with at least one picture")
+    if not any(found):
+        if most_faces:
+            raise NoFaceError(f"{what}: face {face} asked for, but there are never more than {most_faces}")
+        raise NoFaceError(
+            f"{what}: no face found in {len(found)} frames", "give a clip that shows a face from the front"
+        )
+    lost = len(found) - sum(found)
+    if lost:
+        _log.warning("%s: no face in %d of %d frames; motion is filled in between", what, lost, len(found))
+    return _Sight(np.stack(landmarks), np.array(found), (size[0], size[1]), tuple(shots))
+
+
+def _with_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Every frame, and whether a new shot starts with it."""
+    return cut_positions(frames)
+
+
+def _worth_a_search(found: list[bool]) -> bool:
+    """A search is costly, so a face that stays away is looked for in every fifth frame only."""
+    recent = found[-10:]
+    return len(recent) < 10 or any(recent) or len(found) % 5 == 0
+
+
+def _chosen(faces: list[Array], face: int | None, what: str) -> Array:
+    """The face asked for, or a :class:`NoFaceError` that says why not."""
+    if face is not None and face < 1:
+        raise InputError(f"face {face}: faces are counted from 1, the largest first")
+    if not faces:
+        raise NoFaceError(f"{what}: no face found", "give a picture that shows a face from the front, in good light")
+    if face is not None and face > len(faces):
+        raise NoFaceError(f"{what}: face {face} asked for, but only {len(faces)} found")
+    return faces[(face or 1) - 1]
+
+
+def _again(faces: list[Array], last_seen: Array | None, face: int | None) -> Array | None:
+    """The face to go on with: the one nearest to where it was last seen in this shot, else the one asked for."""
+    if not faces:
+        return None
+    if last_seen is None:
+        return faces[(face or 1) - 1] if len(faces) >= (face or 1) else None
+    left, top, right, bottom = face_box(last_seen)
+    centre = np.array([left + right, top + bottom]) / 2
+    distances = [float(np.linalg.norm(other[:, :2].mean(axis=0) - centre)) for other in faces]
+    nearest = int(np.argmin(distances))
+    return faces[nearest] if distances[nearest] < 2 * (right - left) else None
+
+
+def _solved(sight: _Sight, fps: float) -> Track:
+    """Identity, motion, cameras and blinks from landmarks."""
+    rig = load_rig()
+    landmarks = interpolate_gaps(sight.landmarks, sight.found)
+    raw = load_reader()(landmarks)
+    identity = fit_identity(rig, rest_expression(rig, raw), landmarks, _frame_weights(raw, sight.found, rig))
+    expression = np.clip(smooth(raw, sight.shots, fps), 0, 1)
+    poses = find_poses(rig, identity, expression, landmarks)
+    poses = Poses(
+        smooth(poses.scale[:, None], sight.shots, fps)[:, 0],
+        _smooth_rotations(poses.rotation, sight.shots, fps),
+        smooth(poses.origin, sight.shots, fps),
+    )
+    lids = np.maximum(expression[:, _EYE_BLINKS[0]], expression[:, _EYE_BLINKS[1]])
+    gaze = find_gaze(rig, identity, expression, landmarks, poses)
+    # Closed lids hide the iris, and the network then guesses: look where the eyes looked before and after.
+    gaze = smooth(interpolate_gaps(gaze, lids < 0.6).reshape(-1, 6), sight.shots, fps).reshape(-1, 2, 3)
+    origin = np.median(poses.origin[sight.found], axis=0)
+    cameras = np.empty((len(landmarks), 3), np.float32)
+    cameras[:, 0] = poses.scale
+    cameras[:, 1:] = origin[0], -origin[1]
+    return Track(
+        identity=identity,
+        motion=motion_from(rig, fps, expression, gaze, poses, cameras),
+        cameras=cameras,
+        found=sight.found,
+        landmarks=landmarks,
+        size=sight.size,
+        shots=sight.shots,
+        blinks=tuple(find_blinks(raw[:, list(_EYE_BLINKS)].mean(axis=1), fps)),
+    )
+
+
+_EYE_BLINKS = (ARKIT_NAMES.index("eyeBlinkLeft"), ARKIT_NAMES.index("eyeBlinkRight"))
+
+
+def _frame_weights(expression: Array, found: npt.NDArray[np.bool_], rig: Rig) -> Array:
+    """``(T,)`` how much each frame says about the neutral face: little when the face is far from neutral."""
+    effort = (expression**2).sum(axis=1)
+    weights = np.where(found, 1 / (0.05 + effort - effort[found].min()), 0)
+    return np.asarray(weights, np.float32)
+
+
+def _smooth_rotations(rotation: Array, shots: tuple[int, ...], fps: float) -> Array:
+    """Head rotations ``(T, 3, 3)`` smoothed as matrices and made rotations again."""
+    smoothed = smooth(rotation.reshape(-1, 9), shots, fps).reshape(-1, 3, 3)
+    u, _, vt = np.linalg.svd(smoothed)
+    return np.asarray(u @ vt, np.float32)
