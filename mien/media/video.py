@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from mien.errors import FormatError, OutputError
 from mien.media.gif import write_gif
@@ -270,9 +271,11 @@ def _write_container(
         stream = _add_stream(container, kind, (height, width), fps, crf)
         soundtrack = None if sound is None else Soundtrack(sound, container, MP4_SOUND if kind == "mp4" else WEBM_SOUND)
 
+        converter = VideoReformatter()  # one for all frames: setting it up costs as much as using it
+
         def encode(pictures: Iterator[Any]) -> None:
             for index, picture in enumerate(pictures):
-                converted = picture.reformat(format="yuv420p", dst_colorspace=BT709, interpolation=_TO_YUV)
+                converted = converter.reformat(picture, format="yuv420p", dst_colorspace=BT709, interpolation=_TO_YUV)
                 converted.pts, converted.time_base = index, 1 / stream.codec_context.framerate
                 container.mux(stream.encode(converted))
                 if soundtrack is not None:
@@ -300,7 +303,6 @@ def _add_stream(container: Any, kind: str, size: tuple[int, int], fps: float, cr
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
-    context.gop_size = max(1, round(2 * fps))  # a player can jump to every second second
     context.colorspace = context.color_primaries = context.color_trc = BT709
     context.color_range = 1
     context.thread_type = "AUTO"
