@@ -82,7 +82,9 @@ def _check(value: float, low: float, high: float, what: str) -> None:
 
 
 def _check_times(times: Sequence[float], what: str) -> None:
-    if not times or times[0] != 0 or any(not a < b < math.inf for a, b in pairwise(times)):
+    if not times:
+        raise DirectionError(f"{what} has no keyframes", "give at least one")
+    if times[0] != 0 or any(not a < b < math.inf for a, b in pairwise(times)):
         raise DirectionError(
             f"keyframe times of {what} are {', '.join(f'{t:g}' for t in times)}", "they start at 0 s and increase"
         )

@@ -30,6 +30,7 @@ MIN_GAP = 0.25
 """Seconds that the lids stay open at least between two spontaneous blinks, so that they read as two."""
 
 _CLOSING_SHARE = 1 / 3
+_MARGIN = 0.08  # s at either end of the clip without spontaneous blinks
 _SKEW = 0.55  # sigma of the log-normal intervals
 
 _log = logging.getLogger(__name__)
@@ -71,9 +72,10 @@ def schedule(
         near = min(breaks, key=lambda b: abs(b - event.time), default=None)
         if near is not None and abs(near - event.time) < 0.4:
             event = BlinkEvent(near, event.duration)
-        after_last = drawn[-1].time + drawn[-1].duration + MIN_GAP if drawn else 0.08
-        event = BlinkEvent(max(event.time, after_last), event.duration)
-        if event.time + event.duration < length - 0.08 and all(_apart(event, other) for other in kept):
+        earliest = drawn[-1].time + drawn[-1].duration + MIN_GAP if drawn else _MARGIN
+        latest = length - _MARGIN - event.duration
+        event = BlinkEvent(min(max(event.time, earliest), max(latest, 0)), event.duration)
+        if earliest <= event.time <= latest and all(_apart(event, other) for other in kept):
             drawn.append(event)
     return tuple(sorted((*kept, *drawn), key=lambda event: event.time))
 
@@ -107,7 +109,9 @@ def _spontaneous(n_frames: int, fps: float, rate: Array | float, seed: int) -> l
     if count == 0:
         return []
     rng = np.random.default_rng([seed, 2])
-    gaps = rng.lognormal(0, _SKEW, count + 1)
+    # Part of every interval is fixed, so that at high rates too no two blinks run into one.
+    fixed = min(0.9, 0.6 * float(np.max(rate)) / 60)
+    gaps = fixed + (1 - fixed) * rng.lognormal(-(_SKEW**2) / 2, _SKEW, count + 1)
     gaps[[0, -1]] *= 0.5  # the clip begins and ends somewhere inside an interval
     position = np.cumsum(gaps)[:-1] / gaps.sum() * expected[-1]
     times = np.interp(position, expected, np.arange(n_frames + 1) / fps)

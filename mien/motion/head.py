@@ -14,7 +14,7 @@ import numpy as np
 from mien.face.rhythm import accents, bumps, pauses, speaking, wander
 from mien.types import Array, FaceMotion, SpeechFeatures
 
-_DRIFT = (3.5, 5.0, 2.8)  # degrees of pitch, yaw and roll at the extremes of the drift
+_DRIFT = (5.0, 7.0, 4.0)  # degrees of pitch, yaw and roll at the extremes of the drift
 _PERIOD = 4.0  # s
 _NOD = 2.6  # degrees down on the strongest accent
 _NOD_WIDTH = 0.5  # s

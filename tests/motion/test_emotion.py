@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from mien.direction import LABELS, Direction
+from mien.motion.emotion import ASYMMETRY, LIVELINESS, PROTOTYPES, emotion
+
+
+def held(label, intensity=1.0, n=50, seed=0):
+    return emotion(Direction.parse(f"{label}:{intensity}").emotion_curve(n, 25.0), 25.0, seed=seed)
+
+
+def test_every_label_has_a_prototype():
+    assert set(PROTOTYPES) == set(LABELS)
+
+
+def test_neutral_is_exactly_nothing():
+    assert not held("neutral").expression.any()
+
+
+@pytest.mark.parametrize(
+    ("label", "shown", "absent"),
+    [
+        ("happy", ["mouthSmileLeft", "cheekSquintRight"], ["mouthFrownLeft", "browDownLeft"]),
+        ("sad", ["browInnerUp", "mouthFrownLeft"], ["mouthSmileLeft", "eyeWideLeft"]),
+        ("surprise", ["browInnerUp", "browOuterUpLeft", "eyeWideRight", "jawOpen"], ["browDownLeft", "mouthSmileLeft"]),
+        ("fear", ["browInnerUp", "eyeWideLeft", "mouthStretchRight"], ["mouthSmileLeft"]),
+        ("disgust", ["noseSneerLeft", "mouthUpperUpLeft"], ["eyeWideLeft", "mouthSmileLeft"]),
+        ("anger", ["browDownLeft", "eyeSquintLeft", "mouthPressLeft"], ["browInnerUp", "mouthSmileLeft", "jawOpen"]),
+        ("contempt", ["mouthDimpleRight"], ["mouthSmileLeft", "browInnerUp"]),
+    ],
+)
+def test_core_action_units(label, shown, absent):
+    motion = held(label)
+    for name in shown:
+        assert motion.column(name).min() > 0.3, name
+    for name in absent:
+        assert motion.column(name).max() < 0.05, name
+
+
+def test_contempt_is_one_sided():
+    motion = held("contempt")
+    assert motion.column("mouthDimpleRight").mean() > 4 * motion.column("mouthDimpleLeft").mean()
+
+
+@pytest.mark.parametrize("label", [name for name in LABELS if name != "neutral"])
+def test_expression_grows_with_intensity(label):
+    steps = np.array([held(label, i / 10).expression.mean(0) for i in range(11)])
+    full = steps[-1]
+    assert (np.diff(steps[:, full > 0.01], axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("label", [name for name in LABELS if name not in ("neutral", "contempt")])
+def test_a_held_emotion_lives_within_its_bounds(label):
+    motion = held(label, n=500)
+    name = motion.expression_names[int(motion.expression.mean(0).argmax())]
+    curve = motion.column(name)
+    assert 0.01 * curve.max() < np.ptp(curve) <= LIVELINESS * curve.max() * 1.01
+    other = name.replace("Left", "R!ght").replace("Right", "Left").replace("R!ght", "Right")
+    assert abs(1 - motion.column(other).mean() / curve.mean()) <= ASYMMETRY * 1.1
+
+
+def test_wrong_columns_are_named():
+    with pytest.raises(ValueError, match=r"expected \(T, 10\), got \(5, 8\)"):
+        emotion(np.zeros((5, 8), np.float32), 25.0)
