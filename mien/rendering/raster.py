@@ -140,6 +140,27 @@ def invert_displacement(forward: Array, cell: float, backward: Array) -> None:
 
 
 @compiled
+def _to_byte(value: float) -> int:
+    return np.uint8(min(max(value + 0.5, 0.0), 255.0))
+
+
+@compiled
+def _bilinear(photo: Frame, x: float, y: float) -> tuple[float, float, float]:
+    """The colour of a picture at a fractional place, edges extended."""
+    x = min(max(x, 0.0), photo.shape[1] - 1.001)
+    y = min(max(y, 0.0), photo.shape[0] - 1.001)
+    j, i = int(x), int(y)
+    u, v = np.float32(x - j), np.float32(y - i)
+    w00, w01, w10, w11 = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
+    a, b, c, d = photo[i, j], photo[i, j + 1], photo[i + 1, j], photo[i + 1, j + 1]
+    return (
+        a[0] * w00 + b[0] * w01 + c[0] * w10 + d[0] * w11,
+        a[1] * w00 + b[1] * w01 + c[1] * w10 + d[1] * w11,
+        a[2] * w00 + b[2] * w01 + c[2] * w10 + d[2] * w11,
+    )
+
+
+@compiled
 def warp_window(
     photo: Frame, grid: Array, cell: float, face: Array, face_left: int, face_top: int, left: int, top: int, out: Frame
 ) -> None:
@@ -176,7 +197,7 @@ def warp_window(
             dy = (grid[i, j, 1] * (1 - u) + grid[i, j + 1, 1] * u) * (1 - v) + (
                 grid[i + 1, j, 1] * (1 - u) + grid[i + 1, j + 1, 1] * u
             ) * v
-            gain = np.float32(1.0)
+            gain, opacity = np.float32(1.0), np.float32(0.0)
             face_x = x + left - face_left
             if 0 <= face_y < face_height and 0 <= face_x < face_width:
                 opacity = face[face_y, face_x, 2]
@@ -184,25 +205,28 @@ def warp_window(
                     dx += (face[face_y, face_x, 0] - dx) * opacity
                     dy += (face[face_y, face_x, 1] - dy) * opacity
                     gain += face[face_y, face_x, 3]
-            source_x, source_y = x + left + dx, y + top + dy
             if abs(dx) < 2e-3 and abs(dy) < 2e-3:
                 for k in range(3):
-                    value = photo[y + top, x + left, k] * gain
-                    out[y, x, k] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+                    out[y, x, k] = _to_byte(photo[y + top, x + left, k] * gain)
                 continue
-            source_x = min(max(source_x, 0.0), photo_width - 1.001)
-            source_y = min(max(source_y, 0.0), photo_height - 1.001)
-            j0, i0 = int(source_x), int(source_y)
-            s, t = np.float32(source_x - j0), np.float32(source_y - i0)
-            w00, w01, w10, w11 = (1 - s) * (1 - t), s * (1 - t), (1 - s) * t, s * t
-            for k in range(3):
-                value = (
-                    photo[i0, j0, k] * w00
-                    + photo[i0, j0 + 1, k] * w01
-                    + photo[i0 + 1, j0, k] * w10
-                    + photo[i0 + 1, j0 + 1, k] * w11
-                ) * gain
-                out[y, x, k] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+            red, green, blue = _bilinear(photo, x + left + dx, y + top + dy)
+            if opacity > 0 and 0 < face_x < face_width - 1 and 0 < face_y < face_height - 1:
+                # Where skin folds over skin the map jumps: mix what both sides would show here.
+                count = 1
+                for step in range(4):
+                    beside_x, beside_y = face_x + (step == 0) - (step == 1), face_y + (step == 2) - (step == 3)
+                    if face[beside_y, beside_x, 2] <= 0:
+                        continue
+                    other_x, other_y = face[beside_y, beside_x, 0], face[beside_y, beside_x, 1]
+                    if abs(other_x - face[face_y, face_x, 0]) + abs(other_y - face[face_y, face_x, 1]) > 1.5:
+                        more = _bilinear(photo, x + left + other_x, y + top + other_y)
+                        red, green, blue, count = red + more[0], green + more[1], blue + more[2], count + 1
+                gain /= count
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = (
+                _to_byte(red * gain),
+                _to_byte(green * gain),
+                _to_byte(blue * gain),
+            )
 
 
 @compiled

@@ -24,7 +24,8 @@ class EyeLayer:
     """One eye.
 
     Attributes:
-        contour: vertices of the surface around the opening.
+        usable: False if the eye is closed in the photo or too small to draw.
+        white_colour: ``(3,)`` of its white, 0 to 255.
     """
 
     def __init__(self, photo: Frame, contour: Array, iris: Array) -> None:
@@ -56,6 +57,7 @@ class EyeLayer:
         radius = np.hypot(x - self._centre[0] + self._left, y - self._centre[1] + self._top) / self._radius
         self._iris = _complete_iris(picture, visible, radius)
         self._white = _complete_white(picture, visible, radius)
+        self.white_colour = np.percentile(self._white[coverage > 0.9].reshape(-1, 3), 75, axis=0)
         self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
 
     def draw(

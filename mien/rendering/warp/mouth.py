@@ -17,8 +17,11 @@ from mien.types import Array, Frame
 PARTS = ("teeth_upper", "teeth_lower", "tongue")
 
 _TOOTH_CONTRAST = 0.45  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
-_TONGUE = np.array([0.62, 0.33, 0.32], np.float32)
-_CAVITY = np.array([0.10, 0.045, 0.04], np.float32)
+_TEETH_SHOW = 0.010  # the upper teeth stand this much lower than the rig's, in face heights: parted lips show them
+_FINE_WIDTH = 160  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
+_TONGUE = np.array([0.60, 0.34, 0.32], np.float32)
+_CAVITY = np.array([0.075, 0.035, 0.03], np.float32)
+_REACH = (0.16, 0.16, 0.075)  # depth, in face heights, at which upper teeth, lower teeth and tongue are 1 / e as bright
 
 
 class MouthLayer:
@@ -52,7 +55,10 @@ class MouthLayer:
             vertices = rig.parts[name]
             kind[vertices] = index
             depth = parts[vertices, 2].max() - parts[vertices, 2]
-            brightness[vertices] = np.exp(-depth / (0.16 * height))
+            brightness[vertices] = np.exp(-depth / (_REACH[index] * height))
+            triangles.append(_between_teeth(rig, name))
+        self._lowered = np.zeros((len(parts), 3), np.float32)
+        self._lowered[rig.parts["teeth_upper"], 1] = _TEETH_SHOW * height
         self._triangles: Integers = np.concatenate(triangles).astype(np.int32)
         self._values = np.stack([rig.uv[:, 0], rig.uv[:, 1], brightness, kind], 1).astype(np.float32)
         self._upper_teeth, self._lower_teeth = (_soften(rig.textures[name]) for name in PARTS[:2])
@@ -80,10 +86,12 @@ class MouthLayer:
         polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
         if not coverage.any():
             return
-        points = parts - np.array([low[0], low[1], 0], np.float32)
-        depth = np.full(window.shape[:2], -np.inf, np.float32)
-        drawn = np.full((*window.shape[:2], 4), -1, np.float32)
-        fill_triangles(np.ascontiguousarray(points), self._values, self._triangles, depth, drawn)
+        fine = int(np.clip(np.ceil(_FINE_WIDTH / window.shape[1]), 1, 4))
+        points = (parts + self._lowered - [low[0] - 0.5, low[1] - 0.5, 0]) * fine - [0.5, 0.5, 0]
+        size = (fine * window.shape[0], fine * window.shape[1])
+        depth = np.full(size, -np.inf, np.float32)
+        drawn = np.full((*size, 4), -1, np.float32)
+        fill_triangles(points.astype(np.float32), self._values, self._triangles, depth, drawn)
         upper, lower = _edges(contour, int(low[0]), window.shape[1])
         strength = _columns(contour, growth, int(low[0]), window.shape[1])
         place = np.array([*(origin + shift - low), *origin], np.float32)
@@ -92,6 +100,7 @@ class MouthLayer:
             window,
             coverage,
             drawn,
+            fine,
             (upper - low[1]).astype(np.float32),
             (lower - low[1]).astype(np.float32),
             strength,
@@ -99,6 +108,8 @@ class MouthLayer:
             self._upper_teeth,
             self._lower_teeth,
             self._white,
+            _CAVITY,
+            _TONGUE,
             self._height,
             np.linalg.inv(turn).astype(np.float32),
             place,
@@ -109,13 +120,32 @@ class MouthLayer:
         )
 
 
+def _between_teeth(rig: Rig, part: str) -> Integers:
+    """Triangles that fill the cracks between neighbouring teeth: corners with the same place in the texture touch."""
+    vertices = np.arange(rig.n_vertices)[rig.parts[part]]
+    same: dict[tuple[int, int], list[int]] = {}
+    for vertex in vertices:
+        u, v = np.rint(rig.uv[vertex] * 1e4).astype(int)
+        same.setdefault((int(u), int(v)), []).append(int(vertex))
+    seams: dict[int, list[tuple[int, int, int]]] = {}
+    for (u, v), pair in same.items():
+        if len(pair) == 2:
+            seams.setdefault(u, []).append((v, pair[0], pair[1]))
+    triangles = []
+    for seam in seams.values():
+        rows = sorted(seam)
+        for (_, a, b), (_, c, d) in zip(rows[:-1], rows[1:], strict=True):
+            triangles += [(a, b, c), (b, d, c)]
+    return np.asarray(triangles, np.int32).reshape(-1, 3)
+
+
 def _soften(texture: Frame) -> Array:
-    """A tooth texture as factors of white, gaps between teeth made faint, v up; ``(h, w, 4)``."""
+    """A tooth texture as factors of white, gaps between teeth made faint, first row at v = 0; ``(h, w, 3)``."""
     values = texture.astype(np.float32) / 255
     colour, alpha = values[..., :3], values[..., 3:]
     rows = (colour * alpha).sum(1, keepdims=True) / np.maximum(alpha.sum(1, keepdims=True), 1e-6)
-    colour = rows + (colour - rows) * _TOOTH_CONTRAST
-    return np.ascontiguousarray(np.concatenate([colour, alpha], -1)[::-1])
+    colour = rows + (colour - rows) * _TOOTH_CONTRAST * alpha
+    return np.ascontiguousarray(colour[::-1] / np.percentile(colour, 90))
 
 
 def _edges(contour: Array, left: int, width: int) -> tuple[Array, Array]:
@@ -141,6 +171,7 @@ def _paint(
     out: Frame,
     coverage: Array,
     drawn: Array,
+    fine: int,
     upper: Array,
     lower: Array,
     strength: Array,
@@ -148,6 +179,8 @@ def _paint(
     upper_teeth: Array,
     lower_teeth: Array,
     white: Array,
+    cavity: Array,
+    tongue: Array,
     face_height: float,
     back: Array,
     place: Array,
@@ -166,24 +199,26 @@ def _paint(
                 continue
             across = (x - span[0]) / max(span[1] - span[0], 1.0)
             corner = min(across, 1.0 - across)
-            light = 1.0 - np.exp(-max(corner, 0.0) / 0.10)
-            light *= 1.0 - 0.55 * np.exp(-max(y - upper[x], 0.0) / (0.022 * face_height))
-            part = drawn[y, x, 3]
-            u, v, near = drawn[y, x, 0], drawn[y, x, 1], drawn[y, x, 2]
-            for k in range(3):
-                colour[k] = _CAVITY[k] * white[k]
-            if part >= 0:
-                if part > 1.5:
+            light = 1.0 - 0.8 * np.exp(-max(corner, 0.0) / 0.07)
+            light *= 1.0 - 0.4 * np.exp(-max(y - upper[x], 0.0) / (0.012 * face_height))
+            colour[:] = 0.0
+            for i in range(fine):
+                for j in range(fine):
+                    value = drawn[y * fine + i, x * fine + j]
+                    alpha = 0.0
+                    tx, ty = 0.0, 0.0
+                    texture = upper_teeth
+                    if value[3] >= 0 and value[3] <= 1.5:
+                        texture = upper_teeth if value[3] < 0.5 else lower_teeth
+                        tx, ty = value[0] * texture.shape[1] - 0.5, value[1] * texture.shape[0] - 0.5
+                        alpha = light * value[2] * (1.0 if value[3] < 0.5 else 0.75)
                     for k in range(3):
-                        colour[k] = _TONGUE[k] * white[k] * near * light
-                else:
-                    texture = upper_teeth if part < 0.5 else lower_teeth
-                    tx, ty = u * texture.shape[1] - 0.5, v * texture.shape[0] - 0.5
-                    alpha = sample(texture, tx, ty, 3)
-                    dim = light * near * (1.0 if part < 0.5 else 0.8)
-                    for k in range(3):
-                        tooth = sample(texture, tx, ty, k) * white[k] * dim
-                        colour[k] += (tooth - colour[k]) * alpha
+                        shade = cavity[k]
+                        if value[3] > 1.5:
+                            shade = cavity[k] + (tongue[k] - cavity[k]) * value[2] * light
+                        elif value[3] >= 0:
+                            shade += (sample(texture, tx, ty, k) - shade) * alpha
+                        colour[k] += shade * white[k] / (fine * fine)
             if is_open:
                 dx, dy = x - place[0], y - place[1]
                 px = back[0, 0] * dx + back[0, 1] * dy + place[2]

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mien.face.rig import Rig, load_rig
+from mien.face.rig import load_rig
 from mien.rendering.raster import fill_triangles, warp_window
+from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
-from mien.rendering.warp.mouth import PARTS, MouthLayer
+from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
 from mien.rendering.warp.surface import HOLES, build_surface
 from mien.rotations import matrix_from_axis_angle
@@ -28,6 +29,9 @@ _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
 
 _MOUTH_OPEN = 0.02
 """Lips further apart than this part of the face height show the inside of the mouth."""
+
+_SKIN_SAMPLES = (50, 280, 205, 425, 187, 411, 199, 200, 194, 418, 175)
+"""Landmarks on cheeks and chin."""
 
 _NOTICEABLE = 0.02
 """Pixels; less movement than this is none."""
@@ -71,11 +75,17 @@ class WarpRenderer:
         gaps = np.linalg.norm(landmarks[lips[:, 0], :2] - landmarks[lips[:, 1], :2], axis=1)
         self._mouth_open = float(gaps.max()) > _MOUTH_OPEN * self._height
         if not self._mouth_open:
-            landmarks = _close_lips(self._photo, landmarks, lips, self._height)
+            landmarks = close_lips(self._photo, landmarks, lips, self._height)
         self._points = landmarks
         offset = landmarks[rig.contours["lips_inner"]].mean(0) - posed[rig.contours["lips_inner"]].mean(0)
         self._rest_parts = posed + np.array([offset[0], offset[1], 0], np.float32)
 
+        up = self._rest_rotation[:, 1] * [1, -1, 1]
+        self._closures = [
+            Closure(landmarks, posed[:478], rig.closures["lips"], up, self._height, 0.5, soft=not self._mouth_open),
+            Closure(landmarks, posed[:478], rig.closures["eye_left"], up, self._height, 1.0),
+            Closure(landmarks, posed[:478], rig.closures["eye_right"], up, self._height, 1.0),
+        ]
         self._surface = build_surface(rig, landmarks)
         self._frame = head_frame(landmarks)
         oval = rig.contours["face_oval"]
@@ -93,7 +103,7 @@ class WarpRenderer:
             )
             for side in ("left", "right")
         ]
-        white = np.full(3, 200, np.float32)
+        white = self._white()
         self._mouth = MouthLayer(
             self._photo,
             rig,
@@ -163,7 +173,22 @@ class WarpRenderer:
         return np.asarray((after - before) @ arm, np.float32)
 
     def _meet(self, expression: Array) -> Array:
+        """Let lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross."""
+        for closure in self._closures:
+            closure.apply(expression)
         return expression
+
+    def _white(self) -> Array:
+        """The colour of something white in this portrait's light: the brighter of its skin and its eyes' whites."""
+        height, width = self._photo.shape[:2]
+        at = self._points[_SKIN_SAMPLES, :2]
+        columns, rows = (np.clip(np.rint(at[:, k]).astype(int), 0, n - 1) for k, n in ((0, width), (1, height)))
+        skin = np.percentile(self._photo[rows, columns].astype(np.float32), 60, axis=0)
+        whites = [eye.white_colour for eye in self._eyes if eye.usable]
+        eyes = np.mean(whites, axis=0) if whites else skin
+        brightness = max(float(skin.mean()) * 1.05, float(eyes.mean()) * 1.05)
+        tint = 0.6 * eyes / max(float(eyes.mean()), 1.0) + 0.4 * skin / max(float(skin.mean()), 1.0)
+        return np.asarray(np.minimum(tint * min(brightness, 235.0), 250.0), np.float32)
 
     def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
         pivot = self._frame.pivot
@@ -242,8 +267,3 @@ def _limited(head_pose: Array) -> Array:
         return head_pose
     room = _TURN_MOST - _TURN_FREE
     return np.asarray(head_pose * ((_TURN_FREE + room * math.tanh((angle - _TURN_FREE) / room)) / angle), np.float32)
-
-
-def _close_lips(photo: Frame, landmarks: Array, pairs: Array, height: float) -> Array:
-    """Put both inner lips of a closed mouth on the dark line between them, so that they part exactly there."""
-    return landmarks
