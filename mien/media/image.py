@@ -151,10 +151,11 @@ def _too_large(path: Path, size: str) -> InputError:
 def _as_rgb(picture: Any) -> Any:
     from PIL import Image
 
-    if picture.mode.startswith(("I", "F")):  # 16 and 32 bit grey, which Pillow would clip instead of scale
-        values = np.asarray(picture, np.float64)
-        top = 65535.0 if picture.mode.startswith("I") else max(float(np.nanmax(values)), 1e-9)
-        return Image.fromarray(np.clip(np.nan_to_num(values) * (255 / top), 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode.startswith(("I", "F")):  # grey in 16 or 32 bits, which Pillow would clip instead of scale
+        values = np.nan_to_num(np.asarray(picture, np.float64))
+        whites = {"I": (255, 65535), "F": (1, 255, 65535)}.get(picture.mode, (65535,))
+        white = next((white for white in whites if values.max() <= white), values.max())
+        return Image.fromarray(np.clip(values * (255 / white), 0, 255).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (*BACKDROP, 255)), rgba).convert("RGB")
