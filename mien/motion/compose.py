@@ -30,7 +30,7 @@ from mien.face.regions import regions_of_expression
 from mien.face.rig import GAZE_ANGLE, load_rig
 from mien.types import ARKIT_NAMES, Array, FaceMotion
 
-OPENING_IN_SPEECH = 0.35
+OPENING_IN_SPEECH = 0.3
 """Share of an emotion's mouth opening that is left while somebody speaks."""
 
 MAX_DROOP = 0.35
@@ -180,7 +180,8 @@ def _lip_gaps() -> Array:
     basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
     gaps = basis[:, upper, 1] - basis[:, lower, 1]
     middle = gaps[_INDEX["jawOpen"]] > 0.5 * gaps[_INDEX["jawOpen"]].max()
-    return np.asarray(gaps[:, middle], np.float32)
+    touches = np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
+    return np.asarray(gaps[:, middle] * touches[:, None], np.float32)
 
 
 def _keep_closures(total: Array, spoken: Array, photo: Array, voice: Voice) -> Array:
@@ -224,5 +225,5 @@ def _set_lids(total: Array, photo: Array, blink: FaceMotion, eyes: Array) -> Arr
             total[:, column] = total[:, column] * (1 - closed) - photo[:, column] * closed
         lid = _INDEX[f"eyeBlink{side}"]
         droop = np.minimum(total[:, lid], np.maximum(0, MAX_DROOP - photo[:, lid]))
-        total[:, lid] = droop + (1 - droop) * closed
+        total[:, lid] = droop + (1 - photo[:, lid] - droop) * closed
     return total

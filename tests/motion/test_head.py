@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
-from test_conformance_motion import make_speech
+from fake_speech import make_speech
 
 from mien.face.rhythm import accents
 from mien.motion.head import head

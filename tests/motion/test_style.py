@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from test_conformance_motion import make_speech
+from fake_speech import make_speech
 
 from mien.direction import HABITS, STYLES, StyleChoice
 from mien.errors import InputError
