@@ -103,8 +103,9 @@ def posteriors(phones: tuple[Phone, ...], n: int) -> Array:
 def _decoder(**options: object) -> pocketsphinx.Decoder:
     from pocketsphinx import Decoder
 
-    # The mean over the whole piece ("batch") makes a result independent of what was decoded before.
-    return Decoder(samprate=SAMPLE_RATE, lm=None, cmn="batch", loglevel="FATAL", **options)
+    # The mean over the whole piece ("batch") makes a result independent of what was decoded before. The best path
+    # through the lattice may give a word fewer frames than it has states, on which alignment then fails.
+    return Decoder(samprate=SAMPLE_RATE, lm=None, cmn="batch", bestpath=False, loglevel="FATAL", **options)
 
 
 def _phone_loop(pcm: bytes, offset: float) -> Iterator[Phone]:

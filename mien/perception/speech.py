@@ -11,6 +11,7 @@ import logging
 
 import numpy as np
 
+from mien.errors import InputError
 from mien.media.audio import resample
 from mien.perception.acoustics import HOP, SAMPLE_RATE, Prosody, acoustic_phones, prosody
 from mien.perception.phones import SILENT_UNITS, UNITS, align, posteriors, recognise
@@ -81,7 +82,13 @@ def _phones(
         return (Phone("SIL", 0.0, duration),), "recognised"
     scaled = samples * np.float32(0.7 / max(float(np.abs(samples).max()), 1e-6))
     if text is not None:
-        return align(scaled, text, progress), "text"
+        phones = align(scaled, text, progress)
+        if trust(phones, clip, longest=np.inf) < TRUST:
+            raise InputError(
+                "much of the sound is not in the text",
+                "give all that is said, or leave the text out to recognise sounds",
+            )
+        return phones, "text"
     phones = _silenced(recognise(scaled, progress), clip)
     believed = trust(phones, clip)
     if believed >= TRUST:
@@ -93,11 +100,11 @@ def _phones(
     return acoustic_phones(samples, clip), "acoustic"
 
 
-def trust(phones: tuple[Phone, ...], clip: Prosody) -> float:
+def trust(phones: tuple[Phone, ...], clip: Prosody, longest: float = _PLAUSIBLE[1]) -> float:
     """Share of the time in which somebody speaks that is filled with phones of a plausible length."""
     plausible = np.zeros(len(clip.active), bool)
     for phone in phones:
-        if phone.symbol not in SILENT_UNITS and _PLAUSIBLE[0] <= phone.end - phone.start + 1e-6 <= _PLAUSIBLE[1]:
+        if phone.symbol not in SILENT_UNITS and _PLAUSIBLE[0] <= phone.end - phone.start + 1e-6 <= longest:
             plausible[round(phone.start / HOP) : round(phone.end / HOP)] = True
     return float(plausible[clip.active].mean())
 
