@@ -120,7 +120,7 @@ def _check_replaceable(target: Path, folder: bool) -> None:
         )
     if folder and any(not _FRAME_PATTERN.fullmatch(entry.name) for entry in target.iterdir()):
         raise OutputError(f"{target}: the folder holds other things than frames", "name a new or empty folder")
-    if not os.access(target, os.W_OK):
+    if not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "write-protected", str(target))
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 BT709 = 1
 """FFmpeg's number for the colour space of HD video, which every player assumes or honours."""
 
+# One VideoReformatter serves all frames of a video: setting it up costs as much as using it.
 # swscale's defaults round down and darken a picture by one level each way; these flags do not.
 _ACCURATE = 0x40000
 _TO_YUV = 4 | _ACCURATE  # bicubic
@@ -66,25 +66,18 @@ class VideoReader:
     def __init__(self, path: str | Path) -> None:
         self.path = require_file(path, "video")
         with self._open() as container:
-            stream = container.streams.video[0]
+            stream = _moving_stream(container)
             self.codec = str(stream.codec_context.name)
             self.has_sound = bool(container.streams.audio)
             self.fps = _constant_rate(self.path, stream)
-            self.duration = _duration(container, stream, self.fps)
+            self._promised = _promised_duration(stream, self.fps)
+            self.duration = self._promised or (container.duration and container.duration / av.time_base)
             self.n_frames = None if self.duration is None else max(1, round(self.duration * self.fps))
             self._check_whole(stream)
             first = next(self._decoded(container), None)
         if first is None:
             raise FormatError(f"{self.path}: no picture in the video can be decoded", "export it again")
-        self.size: tuple[int, int] = _upright(first).shape[:2]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing stays open between iterations; ``with`` is offered because readers expect it."""
+        self.size: tuple[int, int] = _upright(first, VideoReformatter()).shape[:2]
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame as ``(H, W, 3)`` uint8.
@@ -93,6 +86,7 @@ class VideoReader:
             FormatError: if the file is damaged further on; frames before that have been yielded.
         """
         with self._open() as container:
+            converter = VideoReformatter()
             start: float | None = None
             shown: Frame | None = None
             n_yielded = 0
@@ -103,9 +97,11 @@ class VideoReader:
                 while shown is not None and n_yielded < index:
                     yield shown
                     n_yielded += 1
-                shown = _upright(picture)
+                shown = _upright(picture, converter)
             if shown is not None:
                 yield shown
+            if self._promised is not None and (n_yielded + 1) / self.fps < 0.9 * self._promised:
+                raise self._cut_off()
 
     def _open(self) -> Any:
         try:
@@ -118,14 +114,16 @@ class VideoReader:
         if container.format.name.endswith(("image2", "_pipe")):
             container.close()
             raise FormatError(f"{self.path}: is a picture, not a video", "give a video, or use -p for a portrait")
-        moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not moving:
+        if container.format.name == "tty":
+            container.close()
+            raise FormatError(f"{self.path}: is text, not a video", "give an MP4, MOV, MKV, WebM or AVI file")
+        if _moving_stream(container) is None:
             container.close()
             raise FormatError(f"{self.path}: has no video, only other streams", "give a video file")
         return container
 
     def _decoded(self, container: Any) -> Iterator[Any]:
-        stream = container.streams.video[0]
+        stream = _moving_stream(container)
         stream.thread_type = "AUTO"
         try:
             yield from container.decode(stream)
@@ -136,7 +134,10 @@ class VideoReader:
         """Refuse a file that was cut off: its index names bytes beyond its end."""
         entries = stream.index_entries
         if len(entries) and entries[-1].pos + entries[-1].size > self.path.stat().st_size:
-            raise FormatError(f"{self.path}: the video is cut off before its end", "copy or download it again")
+            raise self._cut_off()
+
+    def _cut_off(self) -> FormatError:
+        return FormatError(f"{self.path}: the video is cut off before its end", "copy or download it again")
 
 
 def write_video(
@@ -206,6 +207,12 @@ def output_kind(path: str | Path) -> str:
     return suffix[1:]
 
 
+def _moving_stream(container: Any) -> Any:
+    """The first video stream that is not the cover picture of a sound file, or ``None``."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
 def _constant_rate(path: Path, stream: Any) -> float:
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.codec_context.name == "gif":  # FFmpeg's average is wrong there
@@ -217,16 +224,21 @@ def _constant_rate(path: Path, stream: Any) -> float:
     return 25.0
 
 
-def _duration(container: Any, stream: Any, fps: float) -> float | None:
+def _promised_duration(stream: Any, fps: float) -> float | None:
+    """Seconds that the file's header promises for this very stream."""
     if stream.frames:
         return float(stream.frames / fps)
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    return None if container.duration is None else container.duration / av.time_base
+    matroska = stream.metadata.get("DURATION", "")
+    if matroska.count(":") != 2:
+        return None
+    hours, minutes, seconds = map(float, matroska.split(":"))
+    return hours * 3600 + minutes * 60 + seconds
 
 
-def _upright(picture: Any) -> Frame:
-    array = picture.to_ndarray(format="rgb24", interpolation=_TO_RGB)
+def _upright(picture: Any, converter: VideoReformatter) -> Frame:
+    array = np.asarray(converter.reformat(picture, format="rgb24", interpolation=_TO_RGB).to_ndarray(), np.uint8)
     quarter_turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
 
@@ -271,7 +283,7 @@ def _write_container(
         stream = _add_stream(container, kind, (height, width), fps, crf)
         soundtrack = None if sound is None else Soundtrack(sound, container, MP4_SOUND if kind == "mp4" else WEBM_SOUND)
 
-        converter = VideoReformatter()  # one for all frames: setting it up costs as much as using it
+        converter = VideoReformatter()
 
         def encode(pictures: Iterator[Any]) -> None:
             for index, picture in enumerate(pictures):

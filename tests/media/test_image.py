@@ -76,9 +76,7 @@ def test_transparent_pixels_show_mid_grey(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
-def test_huge_picture_is_reduced_and_said_so(
-    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_huge_picture_is_reduced_and_said_so(tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture) -> None:
     Image.new("RGB", (12000, 1801), (90, 120, 150)).save(tmp_path / f"a.{ending}")
     with caplog.at_level("INFO"):
         frame = read_image(tmp_path / f"a.{ending}")
