@@ -24,10 +24,10 @@ _BEFORE = {"jaw": 0.055, "funnel": 0.085, "pucker": 0.085, "spread": 0.07, "lowe
 _AFTER = {"jaw": 0.055, "funnel": 0.07, "pucker": 0.07, "spread": 0.06, "lower": 0.06, "upper": 0.06, "teeth": 0.035}
 
 _SMOOTH = 0.028  # seconds, standard deviation of the Gaussian that takes out what lips cannot follow (-3 dB at 4.7 Hz)
-_LEAD = 0.04  # seconds by which lips come before the sound
+_LEAD = 0.03  # seconds by which lips come before the sound
 _HOLD = 0.045  # seconds for which closed lips stay closed; a little over a frame at 25 fps
 _RAMP = 0.08  # seconds for closing and for opening
-_OPENING, _CLOSING_TIME = 0.16, 0.22  # seconds in which the mouth leaves rest before speech and comes back after it
+_OPENING, _CLOSING_TIME = 0.16, 0.18  # seconds in which the mouth leaves rest before speech and comes back after it
 
 
 def lips(speech: SpeechFeatures, *, gain: npt.ArrayLike = 1.0) -> FaceMotion:
@@ -116,9 +116,9 @@ def _articulation(speech: SpeechFeatures) -> Array:
 
 
 def _jaw_effort(speech: SpeechFeatures, time: Curves) -> Array:
-    """Louder syllables open the jaw wider: 0.55 to 1.15 over the range of loudness."""
+    """Louder syllables open the jaw wider: 0.7 to 1.1 over the range of loudness."""
     loudness = np.interp(time, np.arange(len(speech)) / speech.fps, speech.loudness)
-    return np.asarray(0.55 + 0.6 * _gaussian(loudness[:, None], 0.06)[:, 0], np.float32)
+    return np.asarray(0.7 + 0.4 * _gaussian(loudness[:, None], 0.1)[:, 0], np.float32)
 
 
 def _speaking(phones: tuple[Phone, ...], time: Curves) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -203,7 +203,7 @@ def _no_match() -> InputError:
 
 
 def _gapless(phones: list[Phone], duration: float) -> tuple[Phone, ...]:
-    """Phones in order, each beginning where the last ended, silence at the ends; what has no length is dropped."""
+    """Phones in order, each beginning where the last ended, with silence between; what has no length is dropped."""
     result: list[Phone] = []
     at = 0.0
     for phone in phones:
@@ -216,4 +216,15 @@ def _gapless(phones: list[Phone], duration: float) -> tuple[Phone, ...]:
         at = end
     if duration - at > 1e-6:
         result.append(Phone("SIL", at, duration))
+    return merged(result)
+
+
+def merged(phones: Iterable[Phone]) -> tuple[Phone, ...]:
+    """Neighbouring silences joined into one."""
+    result: list[Phone] = []
+    for phone in phones:
+        if result and phone.symbol == result[-1].symbol == "SIL":
+            result[-1] = Phone("SIL", result[-1].start, phone.end)
+        else:
+            result.append(phone)
     return tuple(result)

@@ -14,7 +14,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.media.audio import resample
 from mien.perception.acoustics import HOP, SAMPLE_RATE, Prosody, acoustic_phones, prosody
-from mien.perception.phones import SILENT_UNITS, UNITS, align, posteriors, recognise
+from mien.perception.phones import SILENT_UNITS, UNITS, align, merged, posteriors, recognise
 from mien.progress import Progress
 from mien.types import Array, Audio, Phone, SpeechFeatures
 
@@ -110,17 +110,13 @@ def trust(phones: tuple[Phone, ...], clip: Prosody, longest: float = _PLAUSIBLE[
 
 
 def _silenced(phones: tuple[Phone, ...], clip: Prosody) -> tuple[Phone, ...]:
-    """Phones heard where nobody speaks (in breath, hum, music) become silence; neighbouring silences join."""
-    result: list[Phone] = []
-    for phone in phones:
+    """Phones heard where nobody speaks (in breath, hum, music) become silence."""
+
+    def symbol(phone: Phone) -> str:
         inside = clip.active[round(phone.start / HOP) : round(phone.end / HOP)]
-        silent = phone.symbol in SILENT_UNITS or not len(inside) or inside.mean() < 0.5
-        symbol = "SIL" if silent else phone.symbol
-        if silent and result and result[-1].symbol == "SIL":
-            result[-1] = Phone("SIL", result[-1].start, phone.end)
-        else:
-            result.append(Phone(symbol, phone.start, phone.end))
-    return tuple(result)
+        return phone.symbol if phone.symbol not in SILENT_UNITS and inside.any() and inside.mean() >= 0.5 else "SIL"
+
+    return merged(Phone(symbol(phone), phone.start, phone.end) for phone in phones)
 
 
 def _at_video_rate(curves: Array, n_frames: int, fps: float) -> Array:
