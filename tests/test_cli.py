@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mien.cli import VERBS, TerminalProgress, main
+from mien.errors import InputError
+from mien.media.image import write_image
+from mien.media.motion_file import read_motion, write_motion
+from mien.media.provenance import provenance
+from mien.media.video import write_video
+from mien.progress import Progress
+from mien.types import FaceMotion, Frame
+
+HEAVY = ("mediapipe", "numba", "torch", "cv2", "scipy", "matplotlib", "av", "pocketsphinx", "soundfile", "PIL.Image")
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """A verb to test with."""
+
+    output: Path = Path("out.mp4")
+    """Where to."""
+
+    fault: str = "none"
+    """What shall go wrong."""
+
+
+@dataclass(frozen=True)
+class PlayResult:
+    output: Path
+    n_frames: int
+
+
+def play(options: PlayOptions, progress: Progress | None = None) -> PlayResult:
+    logging.getLogger("mien.test").warning("the speech was not recognised")
+    logging.getLogger("mien.test").info("a detail")
+    if options.fault == "input":
+        raise InputError("a.png: the picture is\n16 px wide", "give a larger one")
+    if options.fault == "bug":
+        raise ZeroDivisionError("oh")
+    if options.fault == "ctrl-c":
+        raise KeyboardInterrupt
+    return PlayResult(options.output, 3)
+
+
+@pytest.fixture(autouse=True)
+def verb_to_test_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VERBS, "play", (__name__, "PlayOptions", "play", "a verb to test with"))
+
+
+def picture() -> Frame:
+    return np.full((96, 128, 3), 90, np.uint8)
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+
+
+def test_without_a_verb_the_help_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: mien VERB" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("mien 0.")
+
+
+@pytest.mark.parametrize("verb", ["", *(verb for verb in VERBS if verb != "play")])
+def test_help_imports_nothing_heavy(verb: str) -> None:
+    program = (
+        f"import sys; from mien.cli import main; code = main({[verb, '--help'] if verb else ['--help']});"
+        f" print('HEAVY', *(name for name in {HEAVY} if name in sys.modules)); sys.exit(code)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[0].startswith("usage: mien")
+    assert run.stdout.splitlines()[-1] == "HEAVY"
+
+
+@pytest.mark.parametrize(("typed", "hint"), [("inspekt", "did you mean inspect?"), ("fly", "there are speak, track")])
+def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([typed]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mien: error: no verb '{typed}'; ") and hint in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["export", "-i", "a.npz"], "--output"),
+        (["export", "-i", "a.npz", "-o", "a.csv", "--fps", "fast"], "--fps"),
+        (["play", "--fualt", "none"], "--fault"),
+        (["inspect"], "PATH"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert word in captured.err and "Traceback" not in captured.err and not captured.out
+
+
+def test_result_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--output", "ä b.mp4"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "ä b.mp4: n frames 3\n"
+    assert captured.err == "mien: warning: the speech was not recognised\n"
+
+
+def test_verbose_shows_details(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "-v"]) == 0
+    assert "mien: a detail\n" in capsys.readouterr().err
+
+
+def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "verb": "play", "output": "out.mp4", "n_frames": 3}
+
+
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--fault", "input", "-q"]) == 2
+    assert capsys.readouterr() == ("", "mien: error: a.png: the picture is 16 px wide; give a larger one\n")
+
+
+def test_bad_input_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--fault", "input", "-q", "--json"]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is False and answer["error"] == "InputError" and answer["remedy"] == "give a larger one"
+
+
+def test_a_fault_of_mien_asks_for_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--fault", "bug", "-q"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "ZeroDivisionError: oh" in error and "-v" in error
+
+
+def test_a_fault_of_mien_is_traced_with_verbose() -> None:
+    with pytest.raises(ZeroDivisionError):
+        main(["play", "--fault", "bug", "-v"])
+
+
+def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--fault", "ctrl-c", "-q"]) == 130
+    assert capsys.readouterr().err == "mien: interrupted; no output was written\n"
+
+
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture())
+    command = f'{sys.executable} -m mien inspect "{tmp_path}/a.png"'
+    run = subprocess.run(
+        ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout in ("141\n", "0\n") and not run.stderr
+
+
+def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalProgress() as progress, progress.stage("render", 3) as outer, progress.stage("video") as inner:
+        for _ in range(3):
+            outer.advance()
+            inner.advance(2)
+    shown = capsys.readouterr().err
+    assert "render" in shown and "3/3" in shown and "video" in shown and "6/?" in shown
+
+
+@pytest.fixture
+def motion() -> FaceMotion:
+    smile = np.linspace(0, 1, 50)
+    return FaceMotion.zeros(50, 25).with_columns({"mouthSmileLeft": smile, "jawOpen": smile[::-1]})
+
+
+def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert main(["inspect", str(path), "--json"]) == 0
+    answer: dict[str, object] = json.loads(capsys.readouterr().out)
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{path}: {answer['kind']}\n")
+    return answer
+
+
+def test_inspect_motion(tmp_path: Path, motion: FaceMotion, capsys: pytest.CaptureFixture[str]) -> None:
+    write_motion(tmp_path / "a.npz", motion, provenance=provenance("track", inputs={}, seed=5))
+    answer = inspected(tmp_path / "a.npz", capsys)
+    assert answer["kind"] == "motion"
+    assert answer["figures"]["frames"] == 50 and answer["figures"]["moving"] == ["jawOpen", "mouthSmileLeft"]  # type: ignore[index]
+    assert answer["provenance"]["seed"] == 5  # type: ignore[index]
+
+
+def test_inspect_rig(capsys: pytest.CaptureFixture[str]) -> None:
+    import mien.face
+
+    rig = Path(mien.face.__path__[0]) / "data" / "builtin.npz"
+    answer = inspected(rig, capsys)
+    assert answer["kind"] == "rig" and "template" in answer["figures"]  # type: ignore[operator]
+
+
+def test_inspect_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros((8000, 2)), 16000)
+    assert inspected(tmp_path / "a.flac", capsys)["figures"] == {
+        "container": "flac", "sound": "flac", "sample rate": 16000, "channels": 2, "sound length": 0.5,
+    }  # fmt: skip
+    record = provenance("speak", inputs={"speech": tmp_path / "a.flac"}, settings={"direction": "happy:0.8"}, seed=1)
+    for name in ("a.mp4", "a.webm", "a.gif"):
+        write_video(tmp_path / name, [picture()] * 10, 25, sound=tmp_path / "a.flac", provenance=record)
+        answer = inspected(tmp_path / name, capsys)
+        assert answer["kind"] == "video" and answer["provenance"] == record
+        assert answer["figures"]["fps"] == 25 and answer["figures"]["width"] == 128  # type: ignore[index]
+    write_video(tmp_path / "frames", [picture()] * 3, 25, provenance=record)
+    answer = inspected(tmp_path / "frames", capsys)
+    assert answer["kind"] == "frames" and answer["figures"]["frames"] == 3  # type: ignore[index]
+    assert answer["provenance"] == record
+    write_image(tmp_path / "a.png", picture())
+    answer = inspected(tmp_path / "a.png", capsys)
+    assert answer["kind"] == "picture" and answer["provenance"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"hello " * 100),
+        ("a.npz", b"PK\x03\x04 broken"),
+        ("a.mp4", bytes(100)),
+        ("a.csv", b"a,b\n1,2\n"),
+        ("a", b""),
+    ],
+)
+def test_inspect_refuses_what_it_does_not_know(
+    tmp_path: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["inspect", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mien: error: {tmp_path / name}: ") and error.count("\n") == 1
+
+
+def test_inspect_unpickles_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "a.npz", a=np.array([{"an": "object"}], dtype=object))
+    assert main(["inspect", str(tmp_path / "a.npz")]) == 2
+    assert "plain arrays" in capsys.readouterr().err
+
+
+def test_export_to_csv_and_back(tmp_path: Path, motion: FaceMotion, capsys: pytest.CaptureFixture[str]) -> None:
+    write_motion(tmp_path / "a.npz", motion)
+    assert main(["export", "-i", str(tmp_path / "a.npz"), "-o", str(tmp_path / "new" / "b.csv")]) == 0
+    assert main(["export", "-i", str(tmp_path / "new" / "b.csv"), "-o", str(tmp_path / "c.npz")]) == 0
+    back = read_motion(tmp_path / "c.npz")
+    assert back.fps == 25
+    np.testing.assert_allclose(back.expression, motion.expression, atol=1e-4)
+    capsys.readouterr()
+    assert inspected(tmp_path / "c.npz", capsys)["provenance"]["inputs"]["motion"]["name"] == "b.csv"  # type: ignore[index]
+    assert inspected(tmp_path / "new" / "b.csv", capsys)["kind"] == "motion (Live Link Face CSV)"
+
+
+def test_export_resamples(tmp_path: Path, motion: FaceMotion) -> None:
+    write_motion(tmp_path / "a.npz", motion)
+    assert main(["export", "-i", str(tmp_path / "a.npz"), "-o", str(tmp_path / "b.npz"), "--fps", "60", "-q"]) == 0
+    assert read_motion(tmp_path / "b.npz").fps == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-i", "a.npz", "-o", "b.fbx"], ".npz or .csv"),
+        (["-i", "a.npz", "-o", "b"], ".npz or .csv"),
+        (["-i", "a.npz", "-o", "b.csv", "--fps", "0"], "--fps"),
+        (["-i", "a.npz", "-o", "b.csv", "--fps", "nan"], "--fps"),
+        (["-i", "missing.npz", "-o", "b.csv"], "no such file"),
+        (["-i", "picture.png", "-o", "b.csv"], "not a mien motion file"),
+        (["-i", "empty.npz", "-o", "b.csv"], "empty"),
+        (["-i", "half.npz", "-o", "b.csv"], "not a mien motion file"),
+    ],
+)
+def test_export_bad_input(
+    tmp_path: Path, motion: FaceMotion, monkeypatch: pytest.MonkeyPatch, arguments: list[str], word: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    write_motion("a.npz", motion)
+    write_image("picture.png", picture())
+    Path("empty.npz").touch()
+    Path("half.npz").write_bytes(Path("a.npz").read_bytes()[:500])
+    before = sorted(tmp_path.iterdir())
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert word in error and error.count("\n") == 1 and error.startswith("mien: error: ")
+    assert sorted(tmp_path.iterdir()) == before
