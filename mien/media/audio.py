@@ -174,15 +174,15 @@ def _open_with_ffmpeg(path: Path) -> tuple[int, Iterator[Array]]:
     import av
 
     try:
-        container = av.open(str(path))
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise FormatError(f"{path}: has no sound track", "give a file with sound")
+            rate = container.streams.audio[0].rate
     except (av.error.FFmpegError, ValueError) as error:
-        raise FormatError(
-            f"{path}: not a sound or video file, or damaged", "give WAV, FLAC, OGG, MP3, M4A, or a video with sound"
-        ) from error
-    if not container.streams.audio:
-        container.close()
-        raise FormatError(f"{path}: has no sound track", "give a file with sound")
-    return int(container.streams.audio[0].rate), _ffmpeg_blocks(path)
+        raise _no_sound(path) from error
+    if not rate:
+        raise _no_sound(path)
+    return int(rate), _ffmpeg_blocks(path)
 
 
 def _ffmpeg_blocks(path: Path) -> Iterator[Array]:
@@ -218,6 +218,12 @@ def _ogg_has_end(path: Path) -> bool:
         tail = file.read()
     page = tail.rfind(b"OggS")
     return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+
+
+def _no_sound(path: Path) -> FormatError:
+    return FormatError(
+        f"{path}: not a sound or video file, or damaged", "give WAV, FLAC, OGG, MP3, M4A, or a video with sound"
+    )
 
 
 def _ends_early(path: Path, share: float | None = None) -> FormatError:

@@ -110,7 +110,7 @@ def acoustic_phones(samples: Array, clip: Prosody) -> tuple[Phone, ...]:
     distance = np.square((formants[:, None] - means) * (1.0, 0.7)).sum(axis=2)
     label = 3 + distance.argmin(axis=1)
     dip = _running_max(clip.level, 15) - clip.level
-    label[(dip > 5) & (hum > 0.85)] = 2
+    label[(dip > 11) & (hum > 0.98)] = 2
     label[hiss > 0.55] = 1
     label[~clip.active] = 0
     return _segments(_majority(label, len(names), 7), names)
