@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, make_dataclass
 from importlib import import_module
 from importlib.metadata import version
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("mien: interrupted; no output was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+
+
+def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else EXIT_BAD_INPUT
@@ -72,15 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
-        print(f"mien: error: no verb {verb!r}; {hint}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _failed(
+            f"no verb {verb!r}; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
+        )
     try:
         options, flags = parse(verb, rest)
     except SystemExit as done:  # tyro has printed the help, or what is wrong with a flag
         return done.code if isinstance(done.code, int) else EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        return _interrupted()
     return _run(verb, options, flags)
 
 
@@ -113,7 +124,7 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
         command,
         args=list(arguments),
         prog=f"mien {verb}",
-        description=options_type.__doc__,
+        description=cleandoc(options_type.__doc__),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     return parsed.options, parsed.run
@@ -125,32 +136,24 @@ def _run(verb: str, options: Any, flags: RunFlags) -> int:
         with _notes(flags), _progress(flags) as progress:
             result = getattr(import_module(module), function_name)(options, progress)
         _print_result(verb, result, flags)
-        sys.stdout.flush()
         return 0
     except MienError as error:
         if flags.json:
-            _print_json({"ok": False, "verb": verb, "error": type(error).__name__, "what": error.what,
-                         "remedy": error.remedy})  # fmt: skip
-        return _failed(str(error), EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        return _interrupted()
+            answer = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
+            _print_json({"ok": False, "verb": verb, **answer})
+        return _failed(str(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
-        return EXIT_PIPE_CLOSED
+        raise
     except Exception as error:
         if flags.verbose:
             raise
-        return _failed(f"a fault in mien ({type(error).__name__}: {error}); run again with -v to see where", EXIT_FAULT)
+        _failed(f"a fault in mien ({type(error).__name__}: {error}); run again with -v to see where")
+        return EXIT_FAULT
 
 
-def _failed(message: str, code: int) -> int:
+def _failed(message: str) -> int:
     print("mien: error: " + " ".join(message.splitlines()), file=sys.stderr)
-    return code
-
-
-def _interrupted() -> int:
-    print("mien: interrupted; no output was written", file=sys.stderr)
-    return EXIT_INTERRUPTED
+    return EXIT_BAD_INPUT
 
 
 def _print_result(verb: str, result: Any, flags: RunFlags) -> None:

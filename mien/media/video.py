@@ -339,14 +339,15 @@ def _in_background(consume: Callable[[Iterator[Any]], None], items: Iterable[Any
     exception is raised here.
     """
     box: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
-    end, cancel = object(), object()
+    end = object()
+    cancelled = threading.Event()
     failures: list[BaseException] = []
 
     def arriving() -> Iterator[Any]:
-        while (item := box.get()) is not end:
-            if item is cancel:
-                raise _Cancelled
+        while (item := box.get()) is not end and not cancelled.is_set():
             yield item
+        if cancelled.is_set():
+            raise _Cancelled
 
     def work() -> None:
         try:
@@ -364,15 +365,17 @@ def _in_background(consume: Callable[[Iterator[Any]], None], items: Iterable[Any
                 continue
 
     worker.start()
-    last = cancel
     try:
         for item in items:
             put(item)
             if failures:
                 break
-        last = end
-    finally:
-        put(last)
+        put(end)
         worker.join()
+    except BaseException:
+        cancelled.set()
+        put(end)
+        worker.join()  # the container must not be closed under its hands
+        raise
     if failures:
         raise failures[0]
