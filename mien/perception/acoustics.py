@@ -30,7 +30,7 @@ class Prosody:
     """Curves of one clip, one value per :data:`HOP`.
 
     Attributes:
-        level: ``(N,)`` dB re full scale, of the band 100 to 4000 Hz.
+        level: ``(N,)`` dB re full scale, of the band 100 to 7000 Hz.
         speech_level: dB re full scale, how loud this clip's speech is: the 95th percentile of ``level`` in speech.
         loudness: ``(N,)`` in [0, 1], 1 at the speech level, 0 outside speech.
         pitch: ``(N,)`` Hz, 0 where unvoiced.
@@ -56,8 +56,12 @@ def prosody(samples: Array) -> Prosody:
     speech_level = float(np.percentile(level[active], 95)) if active.any() else -np.inf
     loudness = np.zeros_like(level)
     loudness[active] = np.minimum(1, 10 ** (0.6 * (level[active] - speech_level) / 20))
-    pitch = np.where(active & (periodicity > 0.45), raw_pitch, 0)
-    return Prosody(level, speech_level, loudness, _median5(pitch), active)
+    pitch = _median5(np.where(active & (periodicity > 0.5), raw_pitch, 0))
+    if pitch.any():
+        # Nobody's voice moves further than an octave or so from its own middle; what does is hiss or a multiple.
+        middle = float(np.median(pitch[pitch > 0]))
+        pitch[(pitch < middle / 2) | (pitch > 2.2 * middle)] = 0
+    return Prosody(level, speech_level, loudness, pitch, active)
 
 
 def voice_activity(level: Array, periodicity: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -145,7 +149,7 @@ def _level_and_pitch(windows: Array) -> tuple[Array, ...]:
     frames = (windows - windows.mean(axis=1, keepdims=True)) * window
     power = np.square(np.abs(np.fft.rfft(frames, n_fft)))
     frequency = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
-    band = (frequency >= 100) & (frequency <= 4000)
+    band = (frequency >= 100) & (frequency <= 7000)
     mean_square = 2 * power[:, band].sum(axis=1) / n_fft / np.square(window).sum()
     level = 10 * np.log10(mean_square + 1e-10)
 

@@ -26,6 +26,10 @@ _LONGEST_SIDE = 1280
 """Pictures are searched at no more than this many pixels: the detectors see 192 or less of them anyway."""
 _CROP_SIDE = 384
 """Side of the square handed to the mesh network (its own input is 192): faces of any size look alike to it."""
+_SECOND_LOOKS = (0.4, 0.9)
+"""Margins of the crops through which a face that was hard to find must be seen again."""
+_AGREEMENT = 0.03
+"""How far, in face widths, landmarks of the same face differ between crops at most."""
 _TILE_LEVELS = (2, 3, 5)
 """Tiles per side, tried in turn, when the whole picture shows no face."""
 
@@ -36,8 +40,8 @@ Box = npt.NDArray[np.float32]
 class LandmarkBackend(Protocol):
     """What finds faces."""
 
-    def detect(self, frame: Frame) -> list[Array]:
-        """All faces of a picture, the largest first; empty if there is none."""
+    def detect(self, frame: Frame, *, patient: bool = True) -> list[Array]:
+        """All faces of a picture, the largest first; empty if there is none. ``patient`` allows a slow search."""
 
     def follow(self, frame: Frame, previous: Array) -> Array | None:
         """The face that had the landmarks ``previous`` a frame ago, or ``None`` if it is gone."""
@@ -64,20 +68,32 @@ class MediapipeBackend:
     def __init__(self, max_faces: int = 10, confidence: float = 0.4) -> None:
         self.max_faces = max_faces
         self._confidence = confidence
-        self._static: Any = None
-        self._tracker: Any = None
+        self._static: _Mesh | None = None
+        self._tracker: _Mesh | None = None
         self._detectors: list[Any] = []
         self._region: Box | None = None
 
-    def detect(self, frame: Frame) -> list[Array]:
-        """All faces, the largest first."""
+    def detect(self, frame: Frame, *, patient: bool = True) -> list[Array]:
+        """All faces, the largest first; without ``patient`` only what the first look at the whole picture shows."""
         for attempt, boxes in enumerate(self._candidates(frame)):
             faces = self._meshes(frame, boxes)
-            if faces:
+            if attempt:
+                faces = [face for face in faces if self._confirmed(frame, face)]
+            if faces or not patient:
                 if attempt:
-                    _log.info("face found only at search step %d (tiles or contrast)", attempt + 1)
+                    _log.info("the face was hard to find: search step %d", attempt + 1)
                 return faces
         return []
+
+    def _confirmed(self, frame: Frame, face: Array) -> bool:
+        """Whether a face is still there when looked at through other crops; what only resembles a face is not."""
+        box, static = face_box(face), self._static
+        assert static is not None
+        for margin in _SECOND_LOOKS:
+            again = self._mesh(static, frame, _square(box, margin))
+            if again is None or float(np.abs(again - face)[:, :2].mean()) > _AGREEMENT * float(box[2] - box[0]):
+                return False
+        return True
 
     def follow(self, frame: Frame, previous: Array) -> Array | None:
         """The same face one frame later.
@@ -87,7 +103,7 @@ class MediapipeBackend:
         """
         box = face_box(previous)
         if self._tracker is None:
-            self._tracker = _face_mesh(static=False, confidence=self._confidence)
+            self._tracker = _Mesh(static=False, confidence=self._confidence)
         if self._region is None or not _well_inside(box, self._region):
             self._region = _square(box, margin=0.5)
             self._tracker.reset()
@@ -140,19 +156,20 @@ class MediapipeBackend:
     def _meshes(self, frame: Frame, boxes: list[Box]) -> list[Array]:
         """Landmarks in the boxes, the largest face first, each face once."""
         if self._static is None:
-            self._static = _face_mesh(static=True, confidence=self._confidence)
+            self._static = _Mesh(static=True, confidence=self._confidence)
+        static = self._static
         faces: list[Array] = []
         for box in sorted(_distinct(boxes), key=_area, reverse=True)[: 2 * self.max_faces]:
             # The second, wider look rescues boxes that cut a chin or a forehead.
             for margin in (0.5, 1.0):
-                face = self._mesh(self._static, frame, _square(box, margin))
+                face = self._mesh(static, frame, _square(box, margin))
                 if face is not None and not any(_overlap(face_box(face), face_box(other)) > 0.4 for other in faces):
                     faces.append(face)
                 if face is not None:
                     break
         return sorted(faces, key=lambda face: _area(face_box(face)), reverse=True)[: self.max_faces]
 
-    def _mesh(self, network: Any, frame: Frame, region: Box) -> Array | None:
+    def _mesh(self, network: _Mesh, frame: Frame, region: Box) -> Array | None:
         """Landmarks of the one face in a square region, in pixels of ``frame``."""
         import cv2
 
@@ -166,10 +183,10 @@ class MediapipeBackend:
             source, shrink = _shrink(frame, round(max(frame.shape[:2]) * scale * 2))
             frame_to_crop[:, :2] /= shrink
         crop = cv2.warpAffine(source, frame_to_crop, (_CROP_SIDE, _CROP_SIDE), flags=sharp, borderMode=1)
-        answer = network.process(crop).multi_face_landmarks
+        answer = network.process(crop)
         if not answer:
             return None
-        points = np.array([(p.x, p.y, p.z) for p in answer[0].landmark], np.float32) * side
+        points = np.array([(p.x, p.y, p.z) for p in answer], np.float32) * side
         points[:, :2] += region[:2]
         return points if _plausible(points) else None
 
@@ -280,19 +297,41 @@ def _started(make: Any) -> Any:
     return solution
 
 
-def _face_mesh(*, static: bool, confidence: float) -> Any:
-    with _quiet():
-        from mediapipe.python.solutions.face_mesh import FaceMesh
+class _Mesh:
+    """mediapipe's face mesh for one face, without its messages.
 
-    return _started(
-        lambda: FaceMesh(
-            static_image_mode=static,
-            max_num_faces=1,
-            refine_landmarks=True,
-            min_detection_confidence=confidence,
-            min_tracking_confidence=confidence,
-        )
-    )
+    Its networks start, and write to standard error, when they first see a face after a (re)start: until then every
+    picture is processed quietly.
+    """
+
+    def __init__(self, *, static: bool, confidence: float) -> None:
+        with _quiet():
+            from mediapipe.python.solutions.face_mesh import FaceMesh
+
+            self._graph: Any = FaceMesh(
+                static_image_mode=static,
+                max_num_faces=1,
+                refine_landmarks=True,
+                min_detection_confidence=confidence,
+                min_tracking_confidence=confidence,
+            )
+        self._started = False
+
+    def process(self, picture: Frame) -> Any:
+        """The 478 landmarks of the face in the picture, or ``None``."""
+        if self._started:
+            found = self._graph.process(picture).multi_face_landmarks
+        else:
+            with _quiet():
+                found = self._graph.process(picture).multi_face_landmarks
+            self._started = bool(found)
+        return found[0].landmark if found else None
+
+    def reset(self) -> None:
+        """Forget where the face was."""
+        with _quiet():
+            self._graph.reset()
+        self._started = False
 
 
 def _face_detection(model: int, confidence: float) -> Any:

@@ -32,6 +32,9 @@ from mien.perception.reader import load_reader
 from mien.progress import Progress, track
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait
 
+_PATIENT_EVERY = 25
+"""A slow search for small or unclear faces is made in every such frame that has none."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -158,7 +161,7 @@ def _watch(frames: Iterable[Frame], face: int | None, backend: LandmarkBackend, 
             previous = last_seen = None
         current = None if previous is None else backend.follow(frame, previous)
         if current is None and _worth_a_search(found):
-            faces = backend.detect(frame)
+            faces = backend.detect(frame, patient=index % _PATIENT_EVERY == 0)
             most_faces = max(most_faces, len(faces))
             current = _again(faces, last_seen, face)
         landmarks.append(missing if current is None else current)

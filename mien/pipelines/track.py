@@ -1,0 +1,275 @@
+"""``mien track``: a picture or clip becomes face motion, a summary, or an overlay to judge them by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+from mien.errors import InputError, OutputError
+from mien.progress import Progress
+from mien.types import Array, FaceMotion, Frame, Portrait
+
+if TYPE_CHECKING:
+    from mien.face.rig import Rig
+    from mien.perception.tracking import Track
+
+MOTION_ENDINGS = (".npz", ".csv")
+OVERLAY_ENDINGS = (".mp4", ".webm", ".gif", ".png", ".jpg", ".jpeg")
+
+_SHOWN = (
+    "browInnerUp",
+    "browDownLeft",
+    "browDownRight",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "jawOpen",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthPucker",
+    "mouthPressLeft",
+)
+_GREEN, _BLUE, _RED, _WHITE, _GREY = (90, 220, 120), (90, 150, 255), (255, 80, 80), (255, 255, 255), (60, 60, 60)
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """Follow one face through a picture or a clip.
+
+    The ending of -o decides what is made: .npz or Live Link Face .csv hold the motion, .json a summary with
+    the blinks, .mp4, .webm or .gif (.png or .jpg for a picture) show what was found drawn over the input.
+    """
+
+    input: Annotated[Path, tyro.conf.arg(aliases=("-i",))]
+    """A picture or a video."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
+    """Where to write the result."""
+
+    face: int | None = None
+    """Which face, counted from 1 for the largest. Default: the largest."""
+
+    fps: float | None = None
+    """Frames per second of the motion; it is resampled. Default: the video's own rate."""
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """What was found.
+
+    Attributes:
+        output: the file written.
+        n_frames: length of the motion in frames.
+        fps: their rate.
+        found: frames in which the face was seen.
+        shots: number of shots.
+        blinks: start and end of every blink, seconds.
+    """
+
+    output: Path
+    n_frames: int
+    fps: float
+    found: int
+    shots: int
+    blinks: tuple[tuple[float, float], ...]
+
+
+def track(options: TrackOptions, progress: Progress | None = None) -> TrackResult:
+    """Track the face and write what the ending of the output asks for.
+
+    Raises:
+        InputError: if the input cannot be read or an option makes no sense.
+        NoFaceError: if it shows no face, or not as many as asked for.
+        OutputError: if the ending is unknown or the place cannot be written.
+    """
+    from mien.media.output import check_output
+
+    ending = options.output.suffix.lower()
+    if ending not in (*MOTION_ENDINGS, *OVERLAY_ENDINGS, ".json"):
+        raise OutputError(
+            f"{options.output}: tracking is not written as {ending or 'a folder'}",
+            f"end -o in one of {' '.join((*MOTION_ENDINGS, '.json', *OVERLAY_ENDINGS))}",
+        )
+    if options.fps is not None and not 0 < options.fps <= 1000:
+        raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
+    check_output(options.output)
+    return _track_video(options, progress) if _is_video(options.input) else _track_picture(options)
+
+
+def _is_video(path: Path) -> bool:
+    from mien.media.image import VIDEO_ENDINGS
+
+    return path.suffix.lower() in (*VIDEO_ENDINGS, ".gif")
+
+
+def _track_picture(options: TrackOptions) -> TrackResult:
+    from mien.media.image import read_image, write_image
+    from mien.media.provenance import provenance
+    from mien.perception.tracking import track_image
+
+    ending = options.output.suffix.lower()
+    if ending in OVERLAY_ENDINGS and ending not in (".png", ".jpg", ".jpeg"):
+        raise OutputError(f"{options.output}: the overlay of a picture is a picture", "end -o in .png or .jpg")
+    portrait = track_image(read_image(options.input), face=options.face)
+    record = provenance("track", inputs={"input": options.input}, settings=options)
+    if ending in OVERLAY_ENDINGS:
+        write_image(options.output, _portrait_overlay(portrait), provenance=record)
+    elif ending == ".json":
+        _write_json(options.output, _summary(portrait.rest, 1, (0,), (), portrait.image.shape[:2]))
+    else:
+        _write_motion(options, portrait.rest, record)
+    return TrackResult(options.output, 1, portrait.rest.fps, 1, 1, ())
+
+
+def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResult:
+    from mien.media.provenance import provenance
+    from mien.media.video import VideoReader, write_video
+    from mien.perception.tracking import track_video
+
+    ending = options.output.suffix.lower()
+    if ending in (".png", ".jpg", ".jpeg"):
+        raise OutputError(f"{options.output}: the overlay of a video is a video", "end -o in .mp4, .webm or .gif")
+    seen = track_video(options.input, face=options.face, progress=progress)
+    record = provenance("track", inputs={"input": options.input}, settings=options)
+    n_found = int(seen.found.sum())
+    if ending in OVERLAY_ENDINGS:
+        reader = VideoReader(options.input)
+        sound = options.input if reader.has_sound and ending != ".gif" else None
+        frames = _track_overlay(reader, seen)
+        n_frames = len(seen.motion)
+        write_video(
+            options.output, frames, reader.fps, sound=sound, provenance=record, progress=progress, n_frames=n_frames
+        )
+    elif ending == ".json":
+        _write_json(options.output, _summary(seen.motion, n_found, seen.shots, seen.blinks, seen.size))
+    else:
+        _write_motion(options, seen.motion, record)
+    n_frames = len(seen.motion) if options.fps is None else len(seen.motion.resample(options.fps))
+    return TrackResult(options.output, n_frames, options.fps or seen.motion.fps, n_found, len(seen.shots), seen.blinks)
+
+
+def _write_motion(options: TrackOptions, motion: FaceMotion, record: dict[str, Any]) -> None:
+    from mien.media.motion_file import write_motion
+
+    if options.fps is not None:
+        motion = motion.resample(options.fps)
+    write_motion(options.output, motion, provenance=record)
+
+
+def _summary(
+    motion: FaceMotion,
+    n_found: int,
+    shots: Sequence[int],
+    blinks: Sequence[tuple[float, float]],
+    size: tuple[int, ...],
+) -> dict[str, Any]:
+    """What a person would want to know about a clip: angles in degrees, times in seconds, weights in [0, 1]."""
+
+    def spread(values: Array) -> dict[str, float]:
+        return {
+            "mean": round(float(values.mean()), 4),
+            "min": round(float(values.min()), 4),
+            "max": round(float(values.max()), 4),
+        }
+
+    head, gaze = np.rad2deg(motion.head_pose), np.rad2deg(motion.eye_pose.mean(axis=1))
+    return {
+        "n_frames": len(motion),
+        "fps": motion.fps,
+        "duration": round(motion.duration, 3),
+        "size": list(size),
+        "frames_with_face": n_found,
+        "shots": [round(start / motion.fps, 3) for start in shots],
+        "blinks": [[round(start, 3), round(end, 3)] for start, end in blinks],
+        "blinks_per_minute": round(60 * len(blinks) / motion.duration, 2),
+        "head_degrees": {axis: spread(head[:, i]) for i, axis in enumerate(("nod", "turn", "tilt"))},
+        "gaze_degrees": {axis: spread(gaze[:, i]) for i, axis in enumerate(("down", "left"))},
+        "expression": {name: spread(motion.column(name)) for name in motion.expression_names},
+    }
+
+
+def _write_json(path: Path, summary: dict[str, Any]) -> None:
+    from mien.media.output import atomic_output, output_error
+
+    with atomic_output(path) as temporary:
+        try:
+            temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise output_error(path, error) from error
+
+
+def _portrait_overlay(portrait: Portrait) -> Frame:
+    from mien.face.rig import load_rig
+    from mien.perception.geometry import project
+
+    points = project(load_rig(), portrait.identity, portrait.rest, portrait.camera[None])[0]
+    return _draw(portrait.image, load_rig(), points, portrait.rest, found=True, blink=False)
+
+
+def _track_overlay(frames: Iterable[Frame], seen: Track) -> Iterator[Frame]:
+    """The clip with the fitted face drawn in, frame by frame."""
+    from mien.face.rig import load_rig
+    from mien.perception.geometry import project
+
+    rig = load_rig()
+    fps = seen.motion.fps
+    for i, frame in enumerate(frames):
+        if i >= len(seen.motion):
+            return
+        motion = seen.motion[i : i + 1]
+        points = project(rig, seen.identity, motion, seen.cameras[i : i + 1])[0]
+        blink = any(start <= i / fps < end for start, end in seen.blinks)
+        yield _draw(frame, rig, points, motion, found=bool(seen.found[i]), blink=blink)
+
+
+def _draw(frame: Frame, rig: Rig, points: Array, motion: FaceMotion, *, found: bool, blink: bool) -> Frame:
+    """The face's contours and irises, the head's axes, and bars of the main expressions."""
+    import cv2
+
+    from mien.rotations import matrix_from_axis_angle
+
+    picture = np.array(frame)
+    width = max(1, round(float(np.ptp(points[:, 0])) / 160))
+    colour = _GREEN if found else _RED
+    pixels = np.round(points[:, :2] * 16).astype(np.int32)  # cv2 draws on sixteenths of a pixel
+    triangles = rig.triangles[(rig.triangles < 468).all(axis=1)]
+    mesh = picture.copy()
+    cv2.polylines(mesh, list(pixels[triangles]), True, colour, 1, cv2.LINE_AA, 4)
+    cv2.addWeighted(mesh, 0.35, picture, 0.65, 0, picture)
+    for loop in rig.contours.values():
+        cv2.polylines(picture, [pixels[loop[loop < 468]]], True, colour, width, cv2.LINE_AA, 4)
+    for side in ("left", "right"):
+        iris = pixels[rig.parts[f"iris_{side}"]]
+        cv2.polylines(picture, [iris[1:]], True, _RED if blink else _BLUE, width, cv2.LINE_AA, 4)
+    axes = matrix_from_axis_angle(motion.head_pose[0]) * float(np.ptp(points[:, 0])) * 0.4
+    nose = points[4, :2]
+    for i, axis_colour in enumerate((_RED, _GREEN, _BLUE)):
+        tip = nose + axes[:2, i] * (1, -1)
+        cv2.line(picture, _pixel(nose), _pixel(tip), axis_colour, width + 1, cv2.LINE_AA)
+    _draw_bars(picture, motion, blink)
+    return picture
+
+
+def _pixel(point: Any) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
+
+
+def _draw_bars(picture: Frame, motion: FaceMotion, blink: bool) -> None:
+    """Bars of the expressions of :data:`_SHOWN` in the upper left corner; picture height decides their size."""
+    import cv2
+
+    line = max(8, picture.shape[0] // 36)
+    length = 4 * line
+    for row, name in enumerate(_SHOWN):
+        top = line // 2 + row * line
+        weight = float(np.clip(motion.column(name)[0], 0, 1))
+        cv2.rectangle(picture, (4, top), (4 + length, top + line - 3), _GREY, -1)
+        cv2.rectangle(picture, (4, top), (4 + round(length * weight), top + line - 3), _GREEN, -1)
+        cv2.putText(picture, name, (8 + length, top + line - 4), 0, line / 34, _WHITE, 1, cv2.LINE_AA)
+    if blink:
+        cv2.putText(picture, "blink", (4, line * (len(_SHOWN) + 2)), 0, line / 24, _RED, 2, cv2.LINE_AA)
