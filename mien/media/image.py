@@ -88,7 +88,7 @@ def write_image(path: str | Path, frame: Frame, *, provenance: Mapping[str, Any]
     """
     from PIL import Image
 
-    from mien.media.provenance import jpeg_comment, png_info
+    from mien.media.provenance import jpeg_fields, png_info
 
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
@@ -99,7 +99,7 @@ def write_image(path: str | Path, frame: Frame, *, provenance: Mapping[str, Any]
             if path.suffix.lower() == ".png":
                 picture.save(temporary, "PNG", pnginfo=png_info(provenance))
             else:
-                picture.save(temporary, "JPEG", quality=95, subsampling=0, comment=jpeg_comment(provenance))
+                picture.save(temporary, "JPEG", quality=95, subsampling=0, **jpeg_fields(provenance))
         except OSError as error:
             raise output_error(path, error) from error
 

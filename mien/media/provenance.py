@@ -1,9 +1,8 @@
 """Who made a file, with what: metadata that says a picture is synthetic, written into every output and read back.
 
-The record is JSON. Where it stands: the ``comment`` of MP4 and WebM, the text chunk ``mien`` of PNG (with a ``Comment``
-for viewers), the comment of JPEG and GIF,
-the entry ``provenance.json`` of ``.npz``. ``digital_source_type`` is IPTC's term for it
-(https://cv.iptc.org/newscodes/digitalsourcetype/).
+The record is JSON. Where it stands: the ``comment`` of MP4 and WebM, the text chunk ``mien`` of PNG, the comment of
+JPEG and GIF, the entry ``provenance.json`` of ``.npz``. MP4, PNG and JPEG carry an XMP packet as well, so that other
+programs find IPTC's digital source type (https://cv.iptc.org/newscodes/digitalsourcetype/) where they look for it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,12 @@ NPZ_ENTRY = "provenance.json"
 
 
 def provenance(
-    verb: str, *, inputs: Mapping[str, str | Path | None], settings: object = None, seed: int | None = None
+    verb: str,
+    *,
+    inputs: Mapping[str, str | Path | None],
+    settings: object = None,
+    seed: int | None = None,
+    synthetic: bool = True,
 ) -> dict[str, Any]:
     """The record of one output.
 
@@ -43,13 +47,14 @@ def provenance(
         inputs: role → file; each is named without its folder and by its SHA-256. ``None`` is left out.
         settings: the options it was made with: a dataclass or a mapping.
         seed: of everything random in it.
+        synthetic: whether it shows or holds what never happened; ``False`` for measurements of a real recording.
     """
     if is_dataclass(settings) and not isinstance(settings, type):
         settings = asdict(settings)
     record: dict[str, Any] = {
         "software": f"{MARK} {version(MARK)}",
-        "synthetic": True,
-        "digital_source_type": SOURCE_TYPE,
+        "synthetic": synthetic,
+        **({"digital_source_type": SOURCE_TYPE} if synthetic else {}),
         "verb": verb,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": {
@@ -92,6 +97,29 @@ def from_text(text: str | bytes | None) -> dict[str, Any] | None:
     return record if is_ours else None
 
 
+def to_xmp(record: Mapping[str, Any]) -> bytes:
+    """What photo programs and platforms look for: IPTC's digital source type as an XMP packet.
+
+    Source: IPTC Photo Metadata Standard 2023.2, property ``Iptc4xmpExt:DigitalSourceType``.
+    """
+    source = record.get("digital_source_type")
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        f' xmp:CreatorTool="{record["software"]}"'
+        + (f' Iptc4xmpExt:DigitalSourceType="{source}"' if source else "")
+        + '/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    ).encode()
+
+
+def append_xmp(path: Path, record: Mapping[str, Any]) -> None:
+    """Add the XMP packet to an MP4, in the box that XMP's specification (part 3, 1.1.5) gives it."""
+    box = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + to_xmp(record)
+    with path.open("ab") as file:
+        file.write((len(box) + 4).to_bytes(4, "big") + box)
+
+
 def png_info(record: Mapping[str, Any] | None) -> PngInfo | None:
     """The text chunks of a PNG."""
     from PIL.PngImagePlugin import PngInfo
@@ -100,13 +128,13 @@ def png_info(record: Mapping[str, Any] | None) -> PngInfo | None:
         return None
     info = PngInfo()
     info.add_itxt(MARK, to_text(record))
-    info.add_text("Comment", f"Synthetic picture made by {record['software']}")
+    info.add_itxt("XML:com.adobe.xmp", to_xmp(record).decode())
     return info
 
 
-def jpeg_comment(record: Mapping[str, Any] | None) -> bytes:
-    """The comment of a JPEG."""
-    return b"" if record is None else to_text(record).encode()
+def jpeg_fields(record: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """What Pillow is to write into a JPEG beside the picture."""
+    return {} if record is None else {"comment": to_text(record).encode(), "xmp": to_xmp(record)}
 
 
 def read_provenance(path: str | Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from mien.errors import FormatError, OutputError
 from mien.media.gif import write_gif
 from mien.media.image import require_file
 from mien.media.output import FRAME_NAME, atomic_output, output_error, reason
-from mien.media.provenance import png_info, to_text
+from mien.media.provenance import append_xmp, png_info, to_text
 from mien.media.soundtrack import MP4_SOUND, WEBM_SOUND, Soundtrack
 from mien.progress import Progress, track
 from mien.types import Frame
@@ -188,6 +188,8 @@ def write_video(
                 write_gif(temporary, watched, fps, comment=None if provenance is None else to_text(provenance))
             else:
                 _write_container(temporary, watched, fps, kind, crf, sound, provenance)
+                if kind == "mp4" and provenance is not None:
+                    append_xmp(temporary, provenance)
         except (OSError, av.FFmpegError) as error:
             raise output_error(path, error) from error
     return Path(path)

@@ -43,13 +43,19 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         OutputError: if the ending is unknown or the place cannot be written.
     """
     from mien.media.motion_file import read_motion, write_motion
-    from mien.media.provenance import provenance
+    from mien.media.provenance import provenance, read_provenance
 
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
     with (progress or Silent()).stage("export", 1) as stage:
         motion = read_motion(options.input)
-        record = provenance("export", inputs={"motion": options.input}, settings=options)
+        source = read_provenance(options.input)
+        record = provenance(
+            "export",
+            inputs={"motion": options.input},
+            settings=options,
+            synthetic=source is not None and source["synthetic"],
+        )
         if options.fps is not None:
             motion = motion.resample(options.fps)
         write_motion(options.output, motion, provenance=record)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from mien.errors import InputError, OutputError
 from mien.media.image import BACKDROP, MAX_SIDE, read_image, write_image
-from mien.media.provenance import provenance, read_provenance
+from mien.media.provenance import SOURCE_TYPE, provenance, read_provenance, to_xmp
 
 
 def test_png_comes_back_unchanged(tmp_path: Path) -> None:
@@ -96,6 +97,9 @@ def test_a_written_picture_says_it_is_synthetic(tmp_path: Path, ending: str) -> 
     write_image(path, scene(), provenance=provenance("speak", inputs={}, seed=7))
     record = read_provenance(path)
     assert record is not None and record["synthetic"] is True and record["seed"] == 7
+    assert to_xmp(record) in path.read_bytes()
+    ElementTree.fromstring(to_xmp(record))
+    assert f'DigitalSourceType="{SOURCE_TYPE}"' in to_xmp(record).decode()
 
 
 def test_provenance_names_inputs_without_their_folders(tmp_path: Path, wav: Path) -> None:

@@ -130,6 +130,8 @@ def test_metadata_says_the_picture_is_synthetic(tmp_path: Path, wav: Path, endin
     path = write_video(tmp_path / f"a.{ending}", scenes(3), 25, provenance=record)
     assert read_provenance(path) == record
     assert record["synthetic"] is True and record["digital_source_type"].startswith("http://cv.iptc.org/")
+    assert len(list(VideoReader(path))) == 3
+    assert ending != "mp4" or b'DigitalSourceType="http://cv.iptc.org/' in path.read_bytes()
 
 
 def test_rotated_video_is_upright(tmp_path: Path) -> None:
