@@ -27,7 +27,7 @@ _SMOOTH = 0.028  # seconds, standard deviation of the Gaussian that takes out wh
 _LEAD = 0.03  # seconds by which lips come before the sound
 _HOLD = 0.045  # seconds for which closed lips stay closed; a little over a frame at 25 fps
 _RAMP = 0.08  # seconds for closing and for opening
-_OPENING, _CLOSING_TIME = 0.16, 0.18  # seconds in which the mouth leaves rest before speech and comes back after it
+_OPENING, _CLOSING_TIME = 0.16, 0.14  # seconds in which the mouth leaves rest before speech and comes back after it
 
 
 def lips(speech: SpeechFeatures, *, gain: npt.ArrayLike = 1.0) -> FaceMotion:
@@ -47,7 +47,7 @@ def lips(speech: SpeechFeatures, *, gain: npt.ArrayLike = 1.0) -> FaceMotion:
     amount = _checked_gain(gain, n)
     curves = dict(zip(ARTICULATORS, _articulation(speech).T, strict=True))
     closure = closure_frames(speech)
-    teeth = np.minimum(curves["teeth"] * 1.0, 1) * np.minimum(amount, 1)
+    teeth = curves["teeth"] * np.minimum(amount, 1)
     free = (1 - closure) * amount
 
     # While the lips are shut the jaw may stay down a little: mouthClose of the same weight seals them over it.
@@ -67,7 +67,7 @@ def lips(speech: SpeechFeatures, *, gain: npt.ArrayLike = 1.0) -> FaceMotion:
         "mouthClose": sealed,
         "mouthFunnel": curves["funnel"] * free,
         "mouthPucker": curves["pucker"] * amount * (1 - 0.5 * closure),
-        "mouthRollLower": 0.12 * press + 0.45 * teeth * (1 - closure),
+        "mouthRollLower": 0.12 * press + 0.4 * teeth * (1 - closure),
         "mouthRollUpper": 0.10 * press,
     }
     limited = {name: np.clip(curve, 0, 1) for name, curve in columns.items()}
