@@ -53,12 +53,21 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
         left, right = max(0, int(np.ceil(min(ax, bx, cx) - 1e-3))), min(width - 1, int(max(ax, bx, cx) + 1e-3))
         top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 1e-3))), min(height - 1, int(max(ay, by, cy) + 1e-3))
         for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                weight_b = (x - ax) * b_dx + (y - ay) * b_dy
-                weight_c = (x - ax) * c_dx + (y - ay) * c_dy
-                weight_a = 1.0 - weight_b - weight_c
-                if weight_a < -1e-4 or weight_b < -1e-4 or weight_c < -1e-4:
-                    continue
+            # The span of x in which all three weights are at least zero, solved per row.
+            base_b = -ax * b_dx + (y - ay) * b_dy
+            base_c = -ax * c_dx + (y - ay) * c_dy
+            start, end = np.float32(left), np.float32(right)
+            for base, slope in ((base_b, b_dx), (base_c, c_dx), (1 - base_b - base_c, -b_dx - c_dx)):
+                if slope > 1e-9:
+                    start = max(start, (-1e-4 - base) / slope)
+                elif slope < -1e-9:
+                    end = min(end, (-1e-4 - base) / slope)
+                elif base < -1e-4:
+                    end = np.float32(-1)
+            for x in range(int(np.ceil(start)), int(np.floor(end)) + 1):
+                weight_b = base_b + x * b_dx
+                weight_c = base_c + x * c_dx
+                weight_a = 1 - weight_b - weight_c
                 z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
                 if z <= depth[y, x]:
                     continue
@@ -110,7 +119,7 @@ def polygon_coverage(polygon: Array, out: Array) -> None:
 
 
 @compiled
-def invert_displacement(forward: Array, cell: float, backward: Array) -> None:
+def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
     """Turn "this point goes there" into "this place comes from there", on one grid.
 
     Fixed-point iteration ``b(q) = -f(q + b(q))``; converges while the forward field does not fold.
@@ -140,93 +149,62 @@ def invert_displacement(forward: Array, cell: float, backward: Array) -> None:
 
 
 @compiled
-def _to_byte(value: float) -> int:
-    return np.uint8(min(max(value + 0.5, 0.0), 255.0))
+def blend_maps(around: Array, face: Array, face_left: int, face_top: int, left: int, top: int, out: Array) -> None:
+    """Where each pixel of a window comes from: the surroundings' displacement and, over it, the face's.
 
-
-@compiled
-def _bilinear(photo: Frame, x: float, y: float) -> tuple[float, float, float]:
-    """The colour of a picture at a fractional place, edges extended."""
-    x = min(max(x, 0.0), photo.shape[1] - 1.001)
-    y = min(max(y, 0.0), photo.shape[0] - 1.001)
-    j, i = int(x), int(y)
-    u, v = np.float32(x - j), np.float32(y - i)
-    w00, w01, w10, w11 = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
-    a, b, c, d = photo[i, j], photo[i, j + 1], photo[i + 1, j], photo[i + 1, j + 1]
-    return (
-        a[0] * w00 + b[0] * w01 + c[0] * w10 + d[0] * w11,
-        a[1] * w00 + b[1] * w01 + c[1] * w10 + d[1] * w11,
-        a[2] * w00 + b[2] * w01 + c[2] * w10 + d[2] * w11,
-    )
-
-
-@compiled
-def warp_window(
-    photo: Frame, grid: Array, cell: float, face: Array, face_left: int, face_top: int, left: int, top: int, out: Frame
-) -> None:
-    """Draw the displaced photo: where the grid and, over it, the face say each pixel comes from.
-
-    Coordinates are blended, not colours, so that no ghost appears where the layers meet.
+    Displacements are blended, not colours, so that no ghost appears where the two meet.
 
     Args:
-        photo: ``(H, W, 3)`` the whole picture.
-        grid: ``(gh, gw, 2)`` backward displacement in pixels of the window's coarse grid, first point at its corner.
-        cell: pixels between grid points.
+        around: ``(h, w, 2)`` backward displacement x and y of the window, pixels.
         face: ``(fh, fw, 4)`` backward displacement x and y, opacity, brightness change; opacity 0 outside the face.
         face_left: picture column of the face array's first column.
         face_top: picture row of the face array's first row.
         left: picture column of the window.
         top: picture row of the window.
-        out: ``(h, w, 3)`` the window of the output picture, overwritten.
+        out: ``(h, w, 2)`` picture x and y, overwritten.
     """
-    photo_height, photo_width = photo.shape[:2]
     height, width = out.shape[:2]
-    face_height, face_width = face.shape[:2]
     for y in range(height):
-        grid_y = y / cell
-        i = min(int(grid_y), grid.shape[0] - 2)
-        v = grid_y - i
-        face_y = y + top - face_top
         for x in range(width):
-            grid_x = x / cell
-            j = min(int(grid_x), grid.shape[1] - 2)
-            u = grid_x - j
-            dx = (grid[i, j, 0] * (1 - u) + grid[i, j + 1, 0] * u) * (1 - v) + (
-                grid[i + 1, j, 0] * (1 - u) + grid[i + 1, j + 1, 0] * u
-            ) * v
-            dy = (grid[i, j, 1] * (1 - u) + grid[i, j + 1, 1] * u) * (1 - v) + (
-                grid[i + 1, j, 1] * (1 - u) + grid[i + 1, j + 1, 1] * u
-            ) * v
-            gain, opacity = np.float32(1.0), np.float32(0.0)
-            face_x = x + left - face_left
-            if 0 <= face_y < face_height and 0 <= face_x < face_width:
-                opacity = face[face_y, face_x, 2]
-                if opacity > 0:
-                    dx += (face[face_y, face_x, 0] - dx) * opacity
-                    dy += (face[face_y, face_x, 1] - dy) * opacity
-                    gain += face[face_y, face_x, 3]
-            if abs(dx) < 2e-3 and abs(dy) < 2e-3:
-                for k in range(3):
-                    out[y, x, k] = _to_byte(photo[y + top, x + left, k] * gain)
+            out[y, x, 0] = around[y, x, 0] + np.float32(x + left)
+            out[y, x, 1] = around[y, x, 1] + np.float32(y + top)
+    for face_y in range(max(0, top - face_top), min(face.shape[0], top + height - face_top)):
+        for face_x in range(max(0, left - face_left), min(face.shape[1], left + width - face_left)):
+            opacity = face[face_y, face_x, 2]
+            if opacity > 0:
+                x, y = face_x + face_left - left, face_y + face_top - top
+                out[y, x, 0] += (face[face_y, face_x, 0] - around[y, x, 0]) * opacity
+                out[y, x, 1] += (face[face_y, face_x, 1] - around[y, x, 1]) * opacity
+
+
+@compiled
+def relight(out: Frame, face: Array, left: int, top: int) -> None:
+    """Change the brightness of a drawn face, and soften the edges where skin folds over skin.
+
+    Args:
+        out: the output picture, changed in place.
+        face: ``(fh, fw, 4)`` as in :func:`blend_maps`; the brightness change is relative.
+        left: picture column of the face array.
+        top: picture row of the face array.
+    """
+    first_y, last_y = max(1, 1 - top), min(face.shape[0], out.shape[0] - top) - 1
+    first_x, last_x = max(1, 1 - left), min(face.shape[1], out.shape[1] - left) - 1
+    for y in range(first_y, last_y):
+        for x in range(first_x, last_x):
+            if face[y, x, 2] <= 0:
                 continue
-            red, green, blue = _bilinear(photo, x + left + dx, y + top + dy)
-            if opacity > 0 and 0 < face_x < face_width - 1 and 0 < face_y < face_height - 1:
-                # Where skin folds over skin the map jumps: mix what both sides would show here.
-                count = 1
-                for step in range(4):
-                    beside_x, beside_y = face_x + (step == 0) - (step == 1), face_y + (step == 2) - (step == 3)
-                    if face[beside_y, beside_x, 2] <= 0:
-                        continue
-                    other_x, other_y = face[beside_y, beside_x, 0], face[beside_y, beside_x, 1]
-                    if abs(other_x - face[face_y, face_x, 0]) + abs(other_y - face[face_y, face_x, 1]) > 1.5:
-                        more = _bilinear(photo, x + left + other_x, y + top + other_y)
-                        red, green, blue, count = red + more[0], green + more[1], blue + more[2], count + 1
-                gain /= count
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = (
-                _to_byte(red * gain),
-                _to_byte(green * gain),
-                _to_byte(blue * gain),
-            )
+            gain = 1 + face[y, x, 3] * face[y, x, 2]
+            across = abs(face[y, x + 1, 0] - face[y, x, 0]) + abs(face[y, x + 1, 1] - face[y, x, 1])
+            down = abs(face[y + 1, x, 0] - face[y, x, 0]) + abs(face[y + 1, x, 1] - face[y, x, 1])
+            fold = face[y, x + 1, 2] > 0 and across > 1.5 or face[y + 1, x, 2] > 0 and down > 1.5
+            if gain == 1 and not fold:
+                continue
+            i, j = y + top, x + left
+            for k in range(3):
+                value = np.float32(out[i, j, k])
+                if fold:
+                    value = (2 * value + out[i, j + 1, k] + out[i, j - 1, k] + out[i + 1, j, k] + out[i - 1, j, k]) / 6
+                out[i, j, k] = np.uint8(min(max(value * gain + np.float32(0.5), np.float32(0)), np.float32(255)))
 
 
 @compiled

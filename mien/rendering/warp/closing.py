@@ -71,6 +71,22 @@ class Closure:
         expression += self._upper_share * (upper @ correction)
         expression -= (1 - self._upper_share) * (lower @ correction)
 
+    def _now(self, expression: Array) -> Array:
+        return np.asarray(self._gap + (expression[self._upper] - expression[self._lower]) @ self._axis, np.float32)
+
+    def closed(self, expression: Array) -> float:
+        """How far the edges have closed, 0 as in the photo (or wider), 1 when they meet."""
+        before = float(np.maximum(self._gap, 0).sum())
+        after = float(np.maximum(self._now(expression), 0).sum())
+        return min(max(1 - after / before, 0.0), 1.0) if before > 0 else 0.0
+
+    def growth(self, expression: Array, loop: Index) -> Array:
+        """``(len(loop),)`` pixels by which the gap at each landmark of the opening has grown; 0 in its corners."""
+        grown = dict.fromkeys(loop.tolist(), 0.0)
+        for upper, lower, more in zip(self._upper, self._lower, self._now(expression) - self._gap, strict=True):
+            grown[int(upper)] = grown[int(lower)] = float(more)
+        return np.array([grown[vertex] for vertex in loop.tolist()], np.float32)
+
 
 def _carry(points: Array, edge: Index, other: Index, height: float) -> Array:
     """``(478, N)``: how a shift of each edge landmark is carried on to the landmarks around, but not to the other edge."""

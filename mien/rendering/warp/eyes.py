@@ -58,7 +58,34 @@ class EyeLayer:
         self._iris = _complete_iris(picture, visible, radius)
         self._white = _complete_white(picture, visible, radius)
         self.white_colour = np.percentile(self._white[coverage > 0.9].reshape(-1, 3), 75, axis=0)
+        self._lid = _lid_skin(picture, contour - corner)
         self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
+
+    def draw_lid(
+        self, out: Frame, lid: Array, corner: Array, turn: Array, origin: Array, shift: Array, closed: float
+    ) -> None:
+        """Smooth the upper lid that comes down: skin unfolds there which the photo does not show.
+
+        Args:
+            out: the output picture, changed in place.
+            lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease.
+            corner: ``(2,)`` picture column and row of that array.
+            turn: ``(2, 2)`` how the head's turn maps the picture around the eye.
+            origin: ``(2,)`` the eye's middle in the photo.
+            shift: ``(2,)`` how far that has moved.
+            closed: 0 as open as in the photo, 1 closed.
+        """
+        reach = 0.75 * self._width
+        low = np.maximum(np.floor(origin + shift - reach).astype(int), np.maximum(corner, 0))
+        high = np.minimum(np.ceil(origin + shift + reach).astype(int), corner + [lid.shape[1], lid.shape[0]])
+        high = np.minimum(high, [out.shape[1], out.shape[0]])
+        if (high <= low).any():
+            return
+        window = out[low[1] : high[1], low[0] : high[0]]
+        part = lid[low[1] - corner[1] : high[1] - corner[1], low[0] - corner[0] : high[0] - corner[0]]
+        back = np.linalg.inv(turn).astype(np.float32)
+        place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
+        _smooth_lid(window, part, back, place, self._lid, closed)
 
     def draw(
         self, out: Frame, contour: Array, turn: Array, origin: Array, shift: Array, gaze: Array, opacity: float
@@ -134,6 +161,27 @@ def _complete_iris(picture: Array, visible: Mask, radius: Array) -> Array:
     return np.concatenate([colour, opacity[..., None]], -1).astype(np.float32)
 
 
+def _lid_skin(picture: Array, contour: Array) -> Array:
+    """The skin around the eye carried on over it, without lashes, crease, brow or the frame of glasses."""
+    width = float(np.ptp(contour[:, 0]))
+    middle = (contour.min(0) + contour.max(0)) / 2
+    half_height = max(float(np.ptp(contour[:, 1])) / 2, 0.12 * width)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    ring = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (half_height + 0.12 * width))
+    known = (ring > 1.0) & (ring < 1.9)
+    if known.sum() < 8:
+        return picture
+    brightness = picture.mean(-1)
+    low, high = np.percentile(brightness[known], [45, 92])
+    known &= (brightness >= low) & (brightness <= high)
+    blur = (0.05 * width, 0.05 * width, 0)
+    smooth = gaussian_filter(fill_missing(picture, known), blur)
+    # The grain of the photo or the canvas, borrowed from below the eye.
+    grain = np.clip(picture - gaussian_filter(picture, blur), -14, 14)
+    below = min(int(0.4 * width), picture.shape[0] - 1)
+    return np.asarray(smooth + np.concatenate([grain[below:], grain[-1 : -1 - below : -1]]), np.float32)
+
+
 def fill_missing(picture: Array, known: Mask) -> Array:
     """Carry the known pixels of ``(h, w, 3)`` on into the unknown ones, ever more blurred with distance."""
     weight = known.astype(np.float32)
@@ -186,4 +234,28 @@ def _paint(
                 if alpha > 0:
                     value += (sample(iris_picture, qx, qy, k) - value) * alpha
                 mixed = out[y, x, k] + (value * shade - out[y, x, k]) * amount
+                out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))
+
+
+@compiled
+def _smooth_lid(out: Frame, lid: Array, back: Array, place: Array, skin: Array, closed: float) -> None:
+    """Mix clean skin into a lid, keep its dark lashes; see :meth:`EyeLayer.draw_lid`."""
+    height, width = lid.shape
+    for y in range(height):
+        for x in range(width):
+            amount = min(lid[y, x] * 1.6, 1.0)
+            if amount <= 0:
+                continue
+            amount *= amount * (3 - 2 * amount) * closed
+            lashes = max(lid[y, x] - 1.0, 0.0)
+            dx, dy = x - place[0], y - place[1]
+            px = back[0, 0] * dx + back[0, 1] * dy + place[2]
+            py = back[1, 0] * dx + back[1, 1] * dy + place[3]
+            clean = (sample(skin, px, py, 0), sample(skin, px, py, 1), sample(skin, px, py, 2))
+            seen = (np.float32(out[y, x, 0]) + out[y, x, 1] + out[y, x, 2]) / max(clean[0] + clean[1] + clean[2], 1.0)
+            # Only lashes may be darker than the skin, and a closed lid has at least a soft line at its edge.
+            shade = 1.0 - 0.14 * min(lid[y, x], 1.0)
+            shade += (min(seen, 0.75, shade) - shade) * lashes
+            for k in range(3):
+                mixed = out[y, x, k] + (clean[k] * shade - out[y, x, k]) * amount
                 out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -90,9 +91,11 @@ class HeadLayer:
         high = np.minimum(np.ceil(frame.centre[:2] + extent + [0, 0.35 * frame.height]), [shape[1], shape[0]])
         self.left, self.top = int(low[0]), int(low[1])
         self.width, self.height = int(high[0]) - self.left, int(high[1]) - self.top
-        self.cell = max(2.0, 2 * float(frame.radii[1]) / _CELLS_PER_HEAD)
-        columns, rows = (int(np.ceil(n / self.cell)) + 2 for n in (self.width, self.height))
-        x, y = np.meshgrid(self.left + np.arange(columns) * self.cell, self.top + np.arange(rows) * self.cell)
+        self.cell = max(2, round(2 * float(frame.radii[1]) / _CELLS_PER_HEAD))
+        columns, rows = (-(-n // self.cell) for n in (self.width, self.height))
+        # Grid points are the middles of cells, as picture scaling counts.
+        x, y = ((np.arange(n) + 0.5) * self.cell - 0.5 for n in (columns, rows))
+        x, y = np.meshgrid(self.left + x, self.top + y)
         grid = np.stack([x, y], -1)
 
         self._grid = grid.astype(np.float32)
@@ -138,7 +141,7 @@ class HeadLayer:
             expression: ``(478, 2)`` pixels, displacements of the landmarks by the expression.
 
         Returns:
-            ``(gh, gw, 2)`` pixels; overwritten by the next call.
+            ``(height, width, 2)`` pixels, for each pixel of the layer.
         """
         pivot = self._frame.pivot
         dx = self._grid[..., 0] - pivot[0]
@@ -151,7 +154,9 @@ class HeadLayer:
             forward[..., k] = self._weight * (row[0] * dx + row[1] * dy + row[2] * dz + shift[k])
         forward += (self._carry @ expression[self._oval]).reshape(forward.shape)
         invert_displacement(forward, self.cell, self._backward)
-        return self._backward
+        rows, columns = self._backward.shape[:2]
+        size = (columns * self.cell, rows * self.cell)
+        return cv2.resize(self._backward, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
 
 
 def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:

@@ -11,10 +11,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import fill_triangles, warp_window
+from mien.rendering.raster import Integers, blend_maps, fill_triangles, relight
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
@@ -32,6 +33,12 @@ _MOUTH_OPEN = 0.02
 
 _SKIN_SAMPLES = (50, 280, 205, 425, 187, 411, 199, 200, 194, 418, 175)
 """Landmarks on cheeks and chin."""
+
+_MOUTH_SHOWS = 0.06
+"""Lips further apart than this show enough of the mouth to keep the photo's own picture of it."""
+
+_STIR = 0.006
+"""Movements of this part of the face height bring the inlays in fully; smaller ones fade them in."""
 
 _NOTICEABLE = 0.02
 """Pixels; less movement than this is none."""
@@ -74,6 +81,7 @@ class WarpRenderer:
         lips = rig.closures["lips"]
         gaps = np.linalg.norm(landmarks[lips[:, 0], :2] - landmarks[lips[:, 1], :2], axis=1)
         self._mouth_open = float(gaps.max()) > _MOUTH_OPEN * self._height
+        self._mouth_shows = float(gaps.max()) > _MOUTH_SHOWS * self._height
         if not self._mouth_open:
             landmarks = close_lips(self._photo, landmarks, lips, self._height)
         self._points = landmarks
@@ -111,7 +119,7 @@ class WarpRenderer:
             self._contour("lips_inner", self._surface.rest),
             white,
             self._height,
-            self._mouth_open,
+            self._mouth_shows,
         )
 
     def render(self, motion: FaceMotion) -> Iterator[Frame]:
@@ -217,47 +225,61 @@ class WarpRenderer:
         now = np.concatenate([surface.rest, (surface.follow @ self._points)[:, 2:]], 1) + fine
         gain = np.zeros(478, np.float32)
         gain[:468] = self._shading.change(landmarks[:468])
-        values = np.stack([-fine[:, 0], -fine[:, 1], surface.opacity, surface.follow @ gain], 1)
+        values = np.stack([-fine[:, 0], -fine[:, 1], surface.opacity, surface.follow @ gain, surface.lid], 1)
 
         low = np.maximum(np.floor(now[:, :2].min(0)).astype(int) - 1, [head.left, head.top])
         high = np.minimum(np.ceil(now[:, :2].max(0)).astype(int) + 2, [head.left + head.width, head.top + head.height])
         size = np.maximum(high - low, 1)
-        face = np.zeros((size[1], size[0], 4), np.float32)
+        face = np.zeros((size[1], size[0], 5), np.float32)
         depth = np.full((size[1], size[0]), -np.inf, np.float32)
         points = (now - np.array([low[0], low[1], 0])).astype(np.float32)
         fill_triangles(points, values.astype(np.float32), surface.triangles, depth, face)
-        backward = head.backward(moved.turn, moved.shift, moved.expression[:, :2])
+        around = head.backward(moved.turn, moved.shift, moved.expression[:, :2])
+        places = np.empty((head.height, head.width, 2), np.float32)
+        blend_maps(around, face, int(low[0]), int(low[1]), head.left, head.top, places)
         window = out[head.top : head.top + head.height, head.left : head.left + head.width]
-        warp_window(self._photo, backward, head.cell, face, int(low[0]), int(low[1]), head.left, head.top, window)
-        self._draw_eyes(out, moved, now)
+        window[:] = cv2.remap(self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        relight(out, face, int(low[0]), int(low[1]))
+        self._draw_eyes(out, moved, now, face[..., 4], low)
         self._draw_mouth(out, moved, now)
         return out
 
-    def _draw_eyes(self, out: Frame, moved: _Moved, now: Array) -> None:
+    def _draw_eyes(self, out: Frame, moved: _Moved, now: Array, lids: Array, corner: Integers) -> None:
         for index, side in enumerate(("left", "right")):
             eye = self._eyes[index]
             if not eye.usable:
                 continue
             loop = self._rig.contours[f"eye_{side}"]
+            turn, origin, shift = self._carried(loop, moved)
+            closed = self._closures[1 + index].closed(moved.expression)
+            if closed > 0:
+                sign = 1 if side == "left" else -1
+                eye.draw_lid(out, sign * lids, corner, turn, origin, shift, closed)
             stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
-            opacity = min(stir / (0.006 * self._height), 1.0)
-            if opacity <= 0:
-                continue
-            middle = self._points[loop].mean(0)
-            carried = self._turned(middle[None], moved.turn, moved.shift)[0]
-            contour = self._contour(f"eye_{side}", now)
-            eye.draw(out, contour, moved.turn[:2, :2], middle[:2], (carried - middle)[:2], moved.gaze[index], opacity)
+            opacity = min(stir / (_STIR * self._height), 1.0)
+            if opacity > 0:
+                eye.draw(out, self._contour(f"eye_{side}", now), turn, origin, shift, moved.gaze[index], opacity)
 
     def _draw_mouth(self, out: Frame, moved: _Moved, now: Array) -> None:
         loop = self._rig.contours["lips_inner"]
-        stir = np.abs(moved.expression[loop]).max()
+        stir = float(np.abs(moved.expression[loop]).max())
         if stir < _NOTICEABLE:
             return
+        if self._mouth_shows:
+            growth = np.full(len(self._surface.contours["lips_inner"]), min(stir / (_STIR * self._height), 1.0))
+        else:
+            growth = self._closures[0].growth(moved.expression, loop) / (_STIR * self._height)
+            growth = np.clip(np.stack([growth, (growth + np.roll(growth, -1)) / 2], 1).reshape(-1), 0, 1)
+        if not self._clockwise["lips_inner"]:
+            growth = growth[::-1]
         contour = self._contour("lips_inner", now)
+        self._mouth.draw(out, contour, moved.parts, growth.astype(np.float32), *self._carried(loop, moved))
+
+    def _carried(self, loop: Integers, moved: _Moved) -> tuple[Array, Array, Array]:
+        """How the head carries what is behind a hole: ``(2, 2)`` turn, ``(2,)`` middle in the photo and its shift."""
         middle = self._points[loop].mean(0)
-        carried = self._turned(middle[None], moved.turn, moved.shift)[0]
-        growth = np.full(len(contour), min(float(stir) / (0.006 * self._height), 1.0), np.float32)
-        self._mouth.draw(out, contour, moved.parts, growth, moved.turn[:2, :2], middle[:2], (carried - middle)[:2])
+        shift = self._turned(middle[None], moved.turn, moved.shift)[0] - middle
+        return moved.turn[:2, :2], middle[:2], shift[:2]
 
 
 def _limited(head_pose: Array) -> Array:

@@ -15,7 +15,7 @@ from scipy import sparse
 from mien.rendering.raster import Integers
 from mien.types import Array, Frame
 
-_LIMIT = 0.28  # the largest change of brightness, approached softly
+_DARKEN, _BRIGHTEN = 0.30, 0.12  # the largest changes of brightness, approached softly
 _EMPHASIS = 1.3  # a mesh of 468 points flattens the skin's real relief
 
 
@@ -53,7 +53,8 @@ class Shading:
         """``(468,)`` relative change of brightness for moved landmarks in picture space."""
         ratio = self._shade(self._normals(points)) / self._before - 1
         ratio = self._smooth @ (ratio * self._still)
-        return np.asarray(_LIMIT * np.tanh(_EMPHASIS * ratio / _LIMIT), np.float32)
+        limit = np.where(ratio > 0, _BRIGHTEN, _DARKEN)
+        return np.asarray(limit * np.tanh(_EMPHASIS * ratio / limit), np.float32)
 
     def _shade(self, normals: Array) -> Array:
         return np.asarray(np.maximum(self._light[0] + normals @ self._light[1:], 0.25), np.float32)

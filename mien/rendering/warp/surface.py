@@ -41,6 +41,8 @@ class Surface:
         follow: sparse ``(N, 478)``: displacements of the surface from displacements of the landmarks.
         triangles: ``(F, 3)``, the fillings of eyes and mouth included.
         opacity: ``(N,)`` in [0, 1], how much the surface overrules the head layer.
+        lid: ``(N,)`` 2 on the edge of an upper lid, 1 at its lashes, 0 above its crease, up to 0.6 on the
+            edge of a lower lid; negative on the right eye.
         contours: closed loops of vertices by name, as the rig orders them, twice as fine.
     """
 
@@ -48,6 +50,7 @@ class Surface:
     follow: Any
     triangles: Index
     opacity: Array
+    lid: Array
     contours: dict[str, Index]
 
 
@@ -71,6 +74,14 @@ def build_surface(rig: Rig, landmarks: Array) -> Surface:
     follow = sparse.csr_matrix((np.ones(len(owner)), (np.arange(len(owner)), owner)), shape=(len(owner), 478))
     opacity = _opacity(skin, len(rest), rig.contours["face_oval"])
 
+    lid = np.zeros(len(rest), np.float32)
+    for side, sign in (("left", 1), ("right", -1)):
+        upper, lower = rig.closures[f"eye_{side}"].T
+        lid[np.isin(owner, upper)] = sign
+        lid[upper] = 2 * sign
+        lid[np.isin(owner, lower)] = 0.3 * sign
+        lid[lower] = 0.6 * sign
+
     split, triangles, edge_vertex = _split(skin, fill, len(rest))
     contours = {}
     for name in HOLES:
@@ -82,6 +93,7 @@ def build_surface(rig: Rig, landmarks: Array) -> Surface:
         follow=(split @ follow).tocsr().astype(np.float32),
         triangles=triangles,
         opacity=np.clip(split @ opacity, 0, 1).astype(np.float32),
+        lid=np.asarray(split @ lid, np.float32),
         contours=contours,
     )
 
