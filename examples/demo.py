@@ -39,12 +39,12 @@ def demo() -> int:
         return code
     wanted = moments(Direction.load(HERE / "demo.yaml"))
     frames, captions = [read_image(portrait)], ["the photo"]
-    with VideoReader(film) as video:
-        for i, frame in enumerate(video):
-            for seconds, caption in wanted.items():
-                if i == round(seconds * video.fps):
-                    frames.append(frame)
-                    captions.append(caption)
+    video = VideoReader(film)
+    for i, frame in enumerate(video):
+        for seconds, caption in wanted.items():
+            if i == round(seconds * video.fps):
+                frames.append(frame)
+                captions.append(caption)
     write_image(sheet, contact_sheet(frames, captions))
     print(f"{film}\n{sheet}\n{time.perf_counter() - started:.1f} s")
     return 0

@@ -6,7 +6,7 @@ The order of the flow and nothing else: every step is a stage of its own, and st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from tyro.conf import arg
 from mien.direction import Direction
 from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent, track
-from mien.types import FaceMotion, Portrait, SpeechFeatures
+from mien.types import FaceMotion, Frame, Portrait, SpeechFeatures
 
 log = logging.getLogger(__name__)
 
@@ -194,6 +194,16 @@ def _reference(path: str, fps: float, progress: Progress | None) -> FaceMotion:
     return track_video(path, progress=progress).motion.resample(fps)
 
 
+def _frames(renderer: str, portrait: Portrait, motion: FaceMotion) -> Iterator[Frame]:
+    if renderer == "mesh":
+        from mien.rendering.mesh import MeshRenderer
+
+        return MeshRenderer(portrait).render(motion)
+    from mien.rendering.warp import WarpRenderer
+
+    return WarpRenderer(portrait).render(motion)
+
+
 def _check_numbers(options: SpeakOptions) -> None:
     for flag, value, low, high in (
         ("--fps", options.fps, 10, 120), ("--crf", options.crf, 0, 51), ("--max-size", options.max_size, 64, 7680),
@@ -240,13 +250,9 @@ def _writer(options: SpeakOptions) -> Callable[[Portrait, FaceMotion, Progress],
     check_output(options.output, folder=kind == "frames")
 
     def write_pictures(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
-        from mien.rendering.mesh import MeshRenderer
-        from mien.rendering.warp import WarpRenderer
-
-        renderer = WarpRenderer(portrait) if options.renderer == "warp" else MeshRenderer(portrait)
         write_video(
             options.output,
-            track(renderer.render(motion), progress, "render", len(motion)),
+            track(_frames(options.renderer, portrait, motion), progress, "render", len(motion)),
             motion.fps,
             sound=options.speech,
             provenance=record(),
