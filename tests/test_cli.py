@@ -276,6 +276,7 @@ def test_export_resamples(tmp_path: Path, motion: FaceMotion) -> None:
     [
         (["-i", "a.npz", "-o", "b.fbx"], ".npz or .csv"),
         (["-i", "a.npz", "-o", "b"], ".npz or .csv"),
+        (["-i", "a.npz", "-o", "./a.npz"], "is the input itself"),
         (["-i", "a.npz", "-o", "b.csv", "--fps", "0"], "--fps"),
         (["-i", "a.npz", "-o", "b.csv", "--fps", "nan"], "--fps"),
         (["-i", "missing.npz", "-o", "b.csv"], "no such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Mapping
@@ -34,8 +35,8 @@ VIDEO_ENDINGS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mp
 def read_image(path: str | Path, *, max_side: int = MAX_SIDE) -> Frame:
     """A picture file as upright RGB.
 
-    The EXIF orientation is applied; grey, palette, 16-bit and CMYK pictures are converted; transparent pixels are laid
-    over mid-grey; of an animation the first picture is taken.
+    The EXIF orientation and the colour profile are applied; grey, palette, 16-bit and CMYK pictures are converted;
+    transparent pixels are laid over mid-grey; of an animation the first picture is taken.
 
     Args:
         path: PNG, JPEG, WebP, TIFF, BMP, GIF or whatever else Pillow reads.
@@ -159,7 +160,24 @@ def _as_rgb(picture: Any) -> Any:
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (*BACKDROP, 255)), rgba).convert("RGB")
-    return picture.convert("RGB")
+    return _in_srgb(picture).convert("RGB")
+
+
+def _in_srgb(picture: Any) -> Any:
+    """The picture with its colour profile applied: phones store wider colours, printers' files other ones."""
+    from PIL import ImageCms
+
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "CMYK", "L"):
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return picture
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        log.warning("colour profile of the picture cannot be used (%s); colours may be a little off", error)
+        return picture
 
 
 def _remedy_for_no_picture(path: Path) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,12 +48,13 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def check_output(path: str | Path, *, folder: bool = False) -> Path:
+def check_output(path: str | Path, *, folder: bool = False, inputs: Iterable[Path | None] = ()) -> Path:
     """Make sure, before long work starts, that a result can be written; missing parent folders are made.
 
     Args:
         path: where the result shall stand; links are followed.
         folder: the result is a folder of frames instead of a file.
+        inputs: files that are read for it and must not be replaced by it; ``None`` is left out.
 
     Returns:
         The path with links resolved.
@@ -64,6 +65,8 @@ def check_output(path: str | Path, *, folder: bool = False) -> Path:
     path = Path(path)
     try:
         target = path.resolve()
+        if any(source is not None and source.resolve() == target for source in inputs):
+            raise OutputError(f"{path}: is the input itself", "give the result another name with -o")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         _check_replaceable(target, folder)

@@ -45,14 +45,14 @@ class VideoReader:
     """The frames of a video file, upright, RGB, at a constant rate; can be iterated any number of times.
 
     Frame ``i`` shows time ``i / fps``, counted from the first picture: variable rates are evened out by repeating and
-    dropping frames. Rotation metadata (a phone held upright) is applied.
+    dropping frames. Rotation metadata (a phone held upright) is applied, and pixels that are not square are made so.
 
     Args:
         path: any video FFmpeg reads, GIF included.
 
     Attributes:
         fps: frames per second.
-        size: height and width in pixels, after rotation.
+        size: height and width in pixels as the frames come.
         duration: seconds, as the file says; ``None`` if it does not.
         n_frames: as the file says, so it may be a few off; ``None`` if it does not.
         codec: short name of the video codec.
@@ -70,6 +70,7 @@ class VideoReader:
             self.codec = str(stream.codec_context.name)
             self.has_sound = bool(container.streams.audio)
             self.fps = _constant_rate(self.path, stream)
+            self._aspect = float(stream.sample_aspect_ratio or 1)  # width of a pixel over its height
             self._promised = _promised_duration(stream, self.fps)
             self.duration = self._promised or (container.duration and container.duration / av.time_base)
             self.n_frames = None if self.duration is None else max(1, round(self.duration * self.fps))
@@ -77,7 +78,7 @@ class VideoReader:
             first = next(self._decoded(container), None)
         if first is None:
             raise FormatError(f"{self.path}: no picture in the video can be decoded", "export it again")
-        self.size: tuple[int, int] = _upright(first, VideoReformatter()).shape[:2]
+        self.size: tuple[int, int] = _upright(first, VideoReformatter(), self._aspect).shape[:2]
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame as ``(H, W, 3)`` uint8.
@@ -97,7 +98,7 @@ class VideoReader:
                 while shown is not None and n_yielded < index:
                     yield shown
                     n_yielded += 1
-                shown = _upright(picture, converter)
+                shown = _upright(picture, converter, self._aspect)
             if shown is not None:
                 yield shown
             if self._promised is not None and (n_yielded + 1) / self.fps < 0.9 * self._promised:
@@ -239,8 +240,10 @@ def _promised_duration(stream: Any, fps: float) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _upright(picture: Any, converter: VideoReformatter) -> Frame:
-    array = np.asarray(converter.reformat(picture, format="rgb24", interpolation=_TO_RGB).to_ndarray(), np.uint8)
+def _upright(picture: Any, converter: VideoReformatter, aspect: float) -> Frame:
+    width = picture.width if abs(aspect - 1) < 0.01 else 2 * round(picture.width * aspect / 2)
+    rgb = converter.reformat(picture, width=width, format="rgb24", interpolation=_TO_RGB)
+    array = np.asarray(rgb.to_ndarray(), np.uint8)
     quarter_turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
 

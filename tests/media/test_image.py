@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import scene
-from PIL import Image
+from PIL import Image, ImageCms
 
 from mien.errors import InputError, OutputError
 from mien.media.image import BACKDROP, MAX_SIDE, read_image, write_image
@@ -65,6 +65,20 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     values = np.linspace(0, 65535, 96 * 128).reshape(96, 128)
     Image.fromarray(values.astype(np.uint16)).save(tmp_path / "a.png")
     np.testing.assert_allclose(read_image(tmp_path / "a.png")[..., 0], values / 257, atol=1)
+
+
+def test_colour_profile_is_applied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # A profile whose red and green primaries are swapped: read with it, the colours come out swapped.
+    swapped = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
+    swapped[red : red + 4], swapped[green : green + 4] = b"gXYZ", b"rXYZ"
+    for name in (b"s\0R\0G\0B", b"sRGB"):
+        swapped = swapped.replace(name, b"x" + name[1:])
+    Image.fromarray(scene()).save(tmp_path / "a.png", icc_profile=bytes(swapped))
+    assert np.abs(read_image(tmp_path / "a.png").astype(int) - scene()[..., [1, 0, 2]]).max() <= 2
+    Image.fromarray(scene()).save(tmp_path / "b.png", icc_profile=b"not a profile")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), scene())
+    assert "colour profile" in caplog.text
 
 
 def test_transparent_pixels_show_mid_grey(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import clicks, place_of_square, scene
+from PIL import Image
 
 from mien.errors import OutputError
 from mien.media.provenance import provenance, read_provenance
@@ -147,6 +148,20 @@ def test_rotated_video_is_upright(tmp_path: Path) -> None:
     video = VideoReader(path)
     assert video.size == (96, 128)
     assert [place_of_square(frame) for frame in video] == list(range(5))
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        squeezed = np.ascontiguousarray(np.array(Image.fromarray(scene(3)).resize((96, 96))))
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(squeezed, format="rgb24")))
+        container.mux(stream.encode(None))
+    (frame,) = VideoReader(path)
+    assert VideoReader(path).size == frame.shape[:2] == (96, 128)
+    assert psnr(frame, scene(3)) > 25
 
 
 def test_variable_rate_is_evened_out(tmp_path: Path) -> None:
