@@ -27,7 +27,7 @@ SHAPES_OF_UNIT: Mapping[str, Mapping[str, float]] = {
     "AU14": {"mouthDimple": 1.0},  # dimpler
     "AU15": {"mouthFrown": 1.0},  # lip corner depressor
     "AU16": {"mouthLowerDown": 1.0},  # lower lip depressor
-    "AU17": {"mouthShrugLower": 1.0, "mouthShrugUpper": 1.0},  # chin raiser; the upper lip is pushed along
+    "AU17": {"mouthShrugLower": 1.0, "mouthShrugUpper": 0.6},  # chin raiser; the upper lip is pushed along
     "AU18": {"mouthPucker": 1.0},  # lip pucker
     "AU20": {"mouthStretch": 1.0},  # lip stretcher
     "AU22": {"mouthFunnel": 1.0},  # lip funneler

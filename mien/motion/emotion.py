@@ -6,6 +6,8 @@ every point of the valence-arousal disc has a face and the face follows it conti
 Sources of the prototypes:
     Ekman, Friesen and Hager, FACS Investigator's Guide, 2002, table 10-2 (happiness, sadness, surprise, fear, anger,
     disgust);
+    the same guide lists an open-mouthed anger that bares the teeth (4+5+7+10+16+25+26): it is taken here because a
+    pressed mouth reads as anger only at close sight;
     Ekman and Friesen, "A new pan-cultural facial expression of emotion", 1986 (contempt: one corner tightened and
     raised, AU12 and AU14 on one side);
     Matsumoto and Ekman, "Facial expression analysis", 2008 (the same core units).
@@ -27,16 +29,23 @@ from mien.types import Array, FaceMotion
 
 PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     "neutral": {},
-    "happy": {"AU6": 0.75, "AU12": 0.9, "AU25": 0.45, "AU7": 0.2},
-    "sad": {"AU1": 0.95, "AU4": 0.55, "AU15": 0.9, "AU17": 0.5, "AU45": 0.12, "AU7": 0.15},
-    "surprise": {"AU1": 0.95, "AU2": 0.9, "AU5": 0.9, "AU26": 0.8, "AU25": 0.2},
-    "fear": {"AU1": 0.95, "AU2": 0.55, "AU4": 0.5, "AU5": 0.95, "AU7": 0.2, "AU20": 0.8, "AU25": 0.45, "AU26": 0.35},
-    "disgust": {"AU9": 0.95, "AU10": 0.6, "AU15": 0.35, "AU17": 0.3, "AU4": 0.45, "AU7": 0.4, "AU6": 0.25},
-    "anger": {"AU4": 1.0, "AU5": 0.35, "AU7": 0.55, "AU9": 0.35, "AU23": 0.6, "AU24": 0.5, "AU15": 0.3, "AU17": 0.25},
-    "contempt": {"AU12R": 0.45, "AU14R": 0.9, "AU14L": 0.1, "AU7": 0.2, "AU4": 0.1, "AU2R": 0.25},
-    "relaxed": {"AU12": 0.3, "AU6": 0.2, "AU45": 0.15},
-    "tired": {"AU45": 0.4, "AU1": 0.2, "AU15": 0.25, "AU26": 0.05},
-}
+    "happy": {"AU6": 0.85, "AU12": 1.0, "AU7": 0.25, "AU10": 0.25, "AU25": 0.45, "AU26": 0.3},
+    "sad": {"AU1": 1.0, "AU4": 0.9, "AU15": 1.0, "AU17": 0.8, "AU45": 0.12},
+    "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.95, "AU25": 0.2, "AU26": 1.0, "AU27": 0.15},
+    "fear": {
+        "AU1": 1.0, "AU2": 0.4, "AU4": 0.5, "AU5": 1.0, "AU7": 0.1, "AU20": 0.9, "AU16": 0.5, "AU25": 0.3, "AU26": 0.65,
+    },
+    "disgust": {
+        "AU9": 0.95, "AU10": 0.15, "AU15": 0.5, "AU17": 0.4, "AU4": 0.45, "AU6": 0.4, "AU7": 0.5, "AU26": 0.25,
+    },
+    "anger": {
+        "AU4": 1.0, "AU5": 0.2, "AU7": 0.7, "AU9": 0.7, "AU10": 0.5, "AU16": 0.6, "AU25": 0.35, "AU15": 0.35,
+        "AU26": 0.35,
+    },
+    "contempt": {"AU12R": 0.55, "AU14R": 1.0, "AU14L": 0.1, "AU7": 0.25, "AU4": 0.2, "AU2R": 0.35},
+    "relaxed": {"AU12": 0.35, "AU6": 0.25, "AU45": 0.15},
+    "tired": {"AU45": 0.45, "AU1": 0.25, "AU15": 0.35},
+}  # fmt: skip
 """Action units of each label at intensity 1; L and R are the subject's sides."""
 
 ASYMMETRY = 0.06
