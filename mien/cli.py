@@ -162,7 +162,11 @@ def _print_result(verb: str, result: Any, flags: RunFlags) -> None:
     elif "__str__" in vars(type(result)):
         print(result)
     elif not flags.quiet:
-        figures = [f"{name.replace('_', ' ')} {value}" for name, value in _fields(result).items() if name != "output"]
+        figures = [
+            f"{name.removeprefix('n_').replace('_', ' ')} {value}"
+            for name, value in _fields(result).items()
+            if name != "output"
+        ]
         print(f"{result.output}: {', '.join(figures)}")
 
 

@@ -114,7 +114,7 @@ def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pyte
 def test_result_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", "--output", "ä b.mp4"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "ä b.mp4: n frames 3\n"
+    assert captured.out == "ä b.mp4: frames 3\n"
     assert captured.err == "mien: warning: the speech was not recognised\n"
 
 

@@ -198,7 +198,7 @@ def _seconds(value: float) -> float:
 
 def _readable(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_readable(item)}" for name, item in value.items()) or "none"
+        return ", ".join(f"{name} {_readable(item)}" for name, item in value.items() if item is not None) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return "unknown" if value is None else str(value)
