@@ -196,7 +196,7 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
             gain = 1 + face[y, x, 3] * face[y, x, 2]
             across = abs(face[y, x + 1, 0] - face[y, x, 0]) + abs(face[y, x + 1, 1] - face[y, x, 1])
             down = abs(face[y + 1, x, 0] - face[y, x, 0]) + abs(face[y + 1, x, 1] - face[y, x, 1])
-            fold = face[y, x + 1, 2] > 0 and across > 1.5 or face[y + 1, x, 2] > 0 and down > 1.5
+            fold = (face[y, x + 1, 2] > 0 and across > 1.5) or (face[y + 1, x, 2] > 0 and down > 1.5)
             if gain == 1 and not fold:
                 continue
             i, j = y + top, x + left
@@ -208,13 +208,14 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
 
 
 @compiled
-def sample(image: Array, x: float, y: float, k: int) -> float:
+def sample(image: Array | Frame, x: float, y: float, k: int) -> float:
     """Channel ``k`` of ``image`` ``(h, w, C)`` at a fractional place, bilinear, edges extended."""
     height, width = image.shape[:2]
     x = min(max(x, 0.0), width - 1.001)
     y = min(max(y, 0.0), height - 1.001)
     j, i = int(x), int(y)
     u, v = x - j, y - i
-    return (image[i, j, k] * (1 - u) + image[i, j + 1, k] * u) * (1 - v) + (
+    value: float = (image[i, j, k] * (1 - u) + image[i, j + 1, k] * u) * (1 - v) + (
         image[i + 1, j, k] * (1 - u) + image[i + 1, j + 1, k] * u
     ) * v
+    return value

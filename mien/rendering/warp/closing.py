@@ -89,7 +89,7 @@ class Closure:
 
 
 def _carry(points: Array, edge: Index, other: Index, height: float) -> Array:
-    """``(478, N)``: how a shift of each edge landmark is carried on to the landmarks around, but not to the other edge."""
+    """``(478, N)``: how a shift of each edge landmark carries on to those around, but not to the other edge."""
     distance = np.linalg.norm(points[:, None, :2] - points[None, edge, :2], axis=-1)
     near = np.exp(-((distance / (_SPREAD * height)) ** 2))
     weights = near / np.maximum(near.sum(1, keepdims=True), 1e-9) * near.max(1, keepdims=True)

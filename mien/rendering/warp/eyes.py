@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from mien.rendering.raster import compiled, polygon_coverage, sample
+from mien.rendering.raster import Integers, compiled, polygon_coverage, sample
 from mien.types import Array, Frame
 
 Mask = npt.NDArray[np.bool_]
@@ -62,7 +62,7 @@ class EyeLayer:
         self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
 
     def draw_lid(
-        self, out: Frame, lid: Array, corner: Array, turn: Array, origin: Array, shift: Array, closed: float
+        self, out: Frame, lid: Array, corner: Integers, turn: Array, origin: Array, shift: Array, closed: float
     ) -> None:
         """Smooth the upper lid that comes down: skin unfolds there which the photo does not show.
 
@@ -77,8 +77,8 @@ class EyeLayer:
         """
         reach = 0.75 * self._width
         low = np.maximum(np.floor(origin + shift - reach).astype(int), np.maximum(corner, 0))
-        high = np.minimum(np.ceil(origin + shift + reach).astype(int), corner + [lid.shape[1], lid.shape[0]])
-        high = np.minimum(high, [out.shape[1], out.shape[0]])
+        end = np.minimum(corner + np.array(lid.shape[1::-1]), out.shape[1::-1])
+        high = np.minimum(np.ceil(origin + shift + reach).astype(int), end)
         if (high <= low).any():
             return
         window = out[low[1] : high[1], low[0] : high[0]]

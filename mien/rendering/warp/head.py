@@ -18,8 +18,12 @@ from mien.rendering.raster import invert_displacement
 from mien.types import Array
 
 _CELLS_PER_HEAD = 36
+_NOTICEABLE = 0.03  # pixels
 _EXPRESSION_REACH = 0.38  # how far beyond the outline a jaw or brow moves its surroundings, in face heights
 _STIFF, _STILL = 1.1, 1.85  # ellipsoid radii up to which the picture moves with the head, and from which it rests
+_HAIR_STIFF, _HAIR_STILL = 1.7, 2.4  # the same where the person is known to reach further: hair and hats
+_CHIN, _NECK = 0.90, 1.5  # the same downwards from the middle of the skull, in half head heights
+_EDGE = 0.10  # face heights: how softly the background beside the person takes part
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def head_frame(points: Array) -> HeadFrame:
 
 def _smoothstep(low: float, high: float, x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * t * (t * (6 * t - 15) + 10)
+    return np.asarray(t * t * t * (t * (6 * t - 15) + 10))
 
 
 class HeadLayer:
@@ -76,7 +80,14 @@ class HeadLayer:
         cell: pixels between grid points.
     """
 
-    def __init__(self, frame: HeadFrame, points: Array, oval: npt.NDArray[np.int32], shape: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        frame: HeadFrame,
+        points: Array,
+        oval: npt.NDArray[np.int32],
+        shape: tuple[int, int],
+        person_mask: Array | None,
+    ) -> None:
         """Lay the grid.
 
         Args:
@@ -84,11 +95,12 @@ class HeadLayer:
             points: ``(478, 3)`` landmarks in picture space.
             oval: the face's outline, in order.
             shape: height and width of the picture.
+            person_mask: of the portrait; with it hair moves as far as it reaches and the background less.
         """
         self._frame = frame
-        extent = 2.1 * float(max(frame.radii[0], frame.radii[1], frame.radii[2]))
+        extent = _HAIR_STILL * float(max(frame.radii[0], frame.radii[1], frame.radii[2]))
         low = np.maximum(np.floor(frame.centre[:2] - extent), 0).astype(int)
-        high = np.minimum(np.ceil(frame.centre[:2] + extent + [0, 0.35 * frame.height]), [shape[1], shape[0]])
+        high = np.minimum(np.ceil(frame.centre[:2] + extent), [shape[1], shape[0]])
         self.left, self.top = int(low[0]), int(low[1])
         self.width, self.height = int(high[0]) - self.left, int(high[1]) - self.top
         self.cell = max(2, round(2 * float(frame.radii[1]) / _CELLS_PER_HEAD))
@@ -104,7 +116,7 @@ class HeadLayer:
         self._carry, oval_depth = _carry(grid, points, oval)
         near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
         self._depth = (front + (oval_depth - front) * near).astype(np.float32)
-        self._weight = self._head_weight(grid, radius).astype(np.float32)
+        self._weight = self._head_weight(grid, radius, person_mask).astype(np.float32)
         reach = 1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)
         self._carry *= reach.reshape(-1, 1).astype(np.float32)
         self._oval = oval
@@ -123,14 +135,23 @@ class HeadLayer:
         return radius, front + self._frame.centre[2]
 
     def _head_weight(
-        self, grid: npt.NDArray[np.floating], radius: npt.NDArray[np.floating]
+        self, grid: npt.NDArray[np.floating], radius: npt.NDArray[np.floating], person_mask: Array | None
     ) -> npt.NDArray[np.floating]:
+        """How much each grid point turns with the head, in [0, 1]."""
         frame = self._frame
-        offset = grid - frame.centre[:2]
         up = frame.rotation[:2, 1] / (np.linalg.norm(frame.rotation[:2, 1]) + 1e-6)
-        below = -(offset @ up) / frame.radii[1]
-        neck = 1 - _smoothstep(0.92, _STILL, below)
-        return (1 - _smoothstep(_STIFF, _STILL, radius)) * neck
+        below = -((grid - frame.centre[:2]) @ up) / frame.radii[1]
+        neck = 1 - _smoothstep(_CHIN, _NECK, below)
+        bare = 1 - _smoothstep(_STIFF, _STILL, radius)
+        if person_mask is None:
+            return bare * neck
+        hair = 1 - _smoothstep(_HAIR_STIFF, _HAIR_STILL, radius)
+        soft = cv2.GaussianBlur(person_mask, (0, 0), _EDGE * frame.height)
+        x, y = (grid[..., k].astype(np.float32) for k in range(2))
+        person = np.clip(cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * 2, 0, 1)
+        # Inside the skull's ellipsoid the head is certain, whatever the mask says.
+        person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
+        return hair * person * neck
 
     def backward(self, turn: Array, shift: Array, expression: Array) -> Array:
         """Where each grid point's picture comes from.
@@ -156,7 +177,18 @@ class HeadLayer:
         invert_displacement(forward, self.cell, self._backward)
         rows, columns = self._backward.shape[:2]
         size = (columns * self.cell, rows * self.cell)
-        return cv2.resize(self._backward, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
+        fine = cv2.resize(self._backward, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(fine[: self.height, : self.width], np.float32)
+
+    def moving(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the part of the layer that :meth:`backward` last moved, layer pixels."""
+        moves = np.abs(self._backward).max(-1) > _NOTICEABLE
+        if not moves.any():
+            return 0, 0, 0, 0
+        rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
+        left, top = max(int(columns[0]) - 1, 0) * self.cell, max(int(rows[0]) - 1, 0) * self.cell
+        right, bottom = (int(columns[-1]) + 2) * self.cell, (int(rows[-1]) + 2) * self.cell
+        return left, top, min(right, self.width), min(bottom, self.height)
 
 
 def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:

@@ -8,6 +8,8 @@ then fill in only what the photo could not show.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from mien.face.rig import Rig
@@ -134,7 +136,7 @@ def _between_teeth(rig: Rig, part: str) -> Integers:
     triangles = []
     for seam in seams.values():
         rows = sorted(seam)
-        for (_, a, b), (_, c, d) in zip(rows[:-1], rows[1:], strict=True):
+        for (_, a, b), (_, c, d) in pairwise(rows):
             triangles += [(a, b, c), (b, d, c)]
     return np.asarray(triangles, np.int32).reshape(-1, 3)
 

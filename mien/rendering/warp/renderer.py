@@ -88,7 +88,7 @@ class WarpRenderer:
         offset = landmarks[rig.contours["lips_inner"]].mean(0) - posed[rig.contours["lips_inner"]].mean(0)
         self._rest_parts = posed + np.array([offset[0], offset[1], 0], np.float32)
 
-        up = self._rest_rotation[:, 1] * [1, -1, 1]
+        up = self._rest_rotation[:, 1] * np.array([1, -1, 1], np.float32)
         self._closures = [
             Closure(landmarks, posed[:478], rig.closures["lips"], up, self._height, 0.5, soft=not self._mouth_open),
             Closure(landmarks, posed[:478], rig.closures["eye_left"], up, self._height, 1.0),
@@ -97,7 +97,7 @@ class WarpRenderer:
         self._surface = build_surface(rig, landmarks)
         self._frame = head_frame(landmarks)
         oval = rig.contours["face_oval"]
-        self._head = HeadLayer(self._frame, landmarks, oval, self._photo.shape[:2])
+        self._head = HeadLayer(self._frame, landmarks, oval, self._photo.shape[:2], portrait.person_mask)
         triangles = rig.triangles[(rig.triangles < 468).all(1)]
         still = np.ones(468, np.float32)
         for name in HOLES:
@@ -160,17 +160,17 @@ class WarpRenderer:
         change = np.tensordot(weights - self._rest_weights, self._basis, 1).astype(np.float32)
         if motion.offsets is not None:
             change = change + motion.offsets[0]
-        to_picture = self._rest_rotation.T * np.array([1, -1, 1], np.float32) * self._scale
+        to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
         change = change @ to_picture
         # Turns about the head's own axes, seen in picture space (y down).
         turn = self._rest_rotation @ matrix_from_axis_angle(_limited(motion.head_pose[0])) @ self._rest_rotation.T
         flip = np.array([1, -1, 1], np.float32)
         turn = (turn * flip * flip[:, None]).astype(np.float32)
-        shift = motion.translation[0, :2] * [self._scale, -self._scale]
+        shift = np.asarray(motion.translation[0, :2] * [self._scale, -self._scale], np.float32)
         gaze = np.stack([self._gaze(eye, motion) @ to_picture for eye in range(2)])[:, :2]
         expression = self._meet(change[:478])
-        parts = self._turned(self._rest_parts + change, turn, shift)
-        return _Moved(expression, parts, gaze.astype(np.float32), turn, shift.astype(np.float32))
+        parts = self._turned(np.asarray(self._rest_parts + change, np.float32), turn, shift)
+        return _Moved(expression, parts, gaze.astype(np.float32), turn, shift)
 
     def _gaze(self, eye: int, motion: FaceMotion) -> Array:
         """How far the iris moves in its socket, metres, head axes."""
@@ -235,9 +235,14 @@ class WarpRenderer:
         points = (now - np.array([low[0], low[1], 0])).astype(np.float32)
         fill_triangles(points, values.astype(np.float32), surface.triangles, depth, face)
         around = head.backward(moved.turn, moved.shift, moved.expression[:, :2])
-        places = np.empty((head.height, head.width, 2), np.float32)
-        blend_maps(around, face, int(low[0]), int(low[1]), head.left, head.top, places)
-        window = out[head.top : head.top + head.height, head.left : head.left + head.width]
+        left, top, right, bottom = head.moving()
+        corner = np.array([head.left, head.top])
+        left, top = np.minimum([left, top] if right else low - corner, low - corner)
+        right, bottom = np.maximum([right, bottom], high - corner)
+        places = np.empty((bottom - top, right - left, 2), np.float32)
+        left_top = int(left + head.left), int(top + head.top)
+        blend_maps(around[top:bottom, left:right], face, int(low[0]), int(low[1]), *left_top, places)
+        window = out[left_top[1] : left_top[1] + bottom - top, left_top[0] : left_top[0] + right - left]
         window[:] = cv2.remap(self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         relight(out, face, int(low[0]), int(low[1]))
         self._draw_eyes(out, moved, now, face[..., 4], low)

@@ -68,7 +68,7 @@ class Shading:
                 normals[:, axis] += np.bincount(self._triangles[:, k], area[:, axis], len(normals))
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
         # Triangles run counter-clockwise with y up, hence clockwise with y down: turn the normals to the viewer.
-        return -normals
+        return np.asarray(-normals, np.float32)
 
 
 def _one_ring(triangles: Integers, n: int) -> Any:

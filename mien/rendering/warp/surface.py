@@ -41,8 +41,8 @@ class Surface:
         follow: sparse ``(N, 478)``: displacements of the surface from displacements of the landmarks.
         triangles: ``(F, 3)``, the fillings of eyes and mouth included.
         opacity: ``(N,)`` in [0, 1], how much the surface overrules the head layer.
-        lid: ``(N,)`` 2 on the edge of an upper lid, 1 at its lashes, 0 above its crease, up to 0.6 on the
-            edge of a lower lid; negative on the right eye.
+        lid: ``(N,)`` 2 on the edge of an upper lid, 1 at its lashes, 0 above its crease, 1 on the edge of
+            a lower lid; negative on the right eye.
         contours: closed loops of vertices by name, as the rig orders them, twice as fine.
     """
 
@@ -79,8 +79,8 @@ def build_surface(rig: Rig, landmarks: Array) -> Surface:
         upper, lower = rig.closures[f"eye_{side}"].T
         lid[np.isin(owner, upper)] = sign
         lid[upper] = 2 * sign
-        lid[np.isin(owner, lower)] = 0.3 * sign
-        lid[lower] = 0.6 * sign
+        lid[np.isin(owner, lower)] = 0.6 * sign
+        lid[lower] = sign
 
     split, triangles, edge_vertex = _split(skin, fill, len(rest))
     contours = {}
@@ -131,7 +131,7 @@ def _opacity(skin: Index, n_vertices: int, oval: Index) -> Array:
     for step in range(1, len(_OPACITY_BY_RING)):
         touching = skin[(ring[skin] < step).any(1)]
         ring[touching] = np.minimum(ring[touching], step)
-    return np.asarray(_OPACITY_BY_RING, np.float32)[ring]
+    return np.array([_OPACITY_BY_RING[step] for step in ring], np.float32)
 
 
 def _split(skin: Index, fill: Index, n_vertices: int) -> tuple[Any, Index, dict[tuple[int, int], int]]:
