@@ -4,8 +4,8 @@ The rules, in the order in which they are applied:
 
 1.  Regions: a gain scales what lips, emotion and habits do in a region; a source replaces it. Blinks, gaze and head
     have lanes of their own and are not scaled.
-2.  The mouth belongs to the speech. While somebody speaks, an emotion keeps its shape of the corners, but only a
-    third of its opening; while nobody speaks it does not part the lips at all. Where the lips round (o, u, w), a
+2.  The mouth belongs to the speech. While somebody speaks, an emotion keeps its shape of the corners, but only
+    part of its opening; while nobody speaks it does not part the lips at all. Where the lips round (o, u, w), a
     smile or a stretch gives way. Where no speech drives the lips, the emotion has the mouth to itself.
 3.  Closures win: where the speech closes the lips, and in silence, whatever still parts them on the rig (a sneer lifts
     the upper lip, the photo's own mouth may stand open) is taken back.
@@ -30,8 +30,8 @@ from mien.face.regions import regions_of_expression
 from mien.face.rig import GAZE_ANGLE, load_rig
 from mien.types import ARKIT_NAMES, Array, FaceMotion
 
-OPENING_IN_SPEECH = 0.3
-"""Share of an emotion's mouth opening that is left while somebody speaks."""
+OPENING_IN_SPEECH = {"jaw": 0.25, "lips": 0.75}
+"""Share of an emotion's opening that is left while somebody speaks: the jaw belongs to the speech, bared teeth less."""
 
 MAX_DROOP = 0.35
 """How far an emotion may lower the lids (``eyeBlink``); half closed would count as a blink."""
@@ -156,9 +156,9 @@ def _yield_to_speech(felt: Array, spoken: Array, voice: Voice | None) -> Array:
     if voice is None:
         return felt
     felt = felt.copy()
-    opening = OPENING_IN_SPEECH * voice.speaking * (1 - voice.closure)
+    open_to = voice.speaking * (1 - voice.closure)
     for name in _OPENERS:
-        felt[:, _INDEX[name]] *= opening
+        felt[:, _INDEX[name]] *= OPENING_IN_SPEECH["jaw" if name == "jawOpen" else "lips"] * open_to
     rounding = np.clip(spoken[:, _INDEX["mouthPucker"]] + spoken[:, _INDEX["mouthFunnel"]], 0, 1)
     for name in _WIDENERS:
         felt[:, _INDEX[name]] *= 1 - 0.5 * rounding

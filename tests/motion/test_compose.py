@@ -116,7 +116,7 @@ def test_emotion_does_not_leak():
             np.testing.assert_array_equal(motion.head_pose, base.head_pose)
             np.testing.assert_array_equal(motion.eye_pose, base.eye_pose)
             same_sound = np.corrcoef(motion.column("jawOpen"), base.column("jawOpen"))[0, 1]
-            assert same_sound > 0.93
+            assert same_sound > 0.9
             for name in ("mouthPucker", "mouthFunnel"):
                 np.testing.assert_allclose(motion.column(name), base.column(name), atol=0.02)
 

@@ -24,8 +24,8 @@ def test_neutral_is_exactly_nothing():
         ("sad", ["browInnerUp", "mouthFrownLeft"], ["mouthSmileLeft", "eyeWideLeft"]),
         ("surprise", ["browInnerUp", "browOuterUpLeft", "eyeWideRight", "jawOpen"], ["browDownLeft", "mouthSmileLeft"]),
         ("fear", ["browInnerUp", "eyeWideLeft", "mouthStretchRight"], ["mouthSmileLeft"]),
-        ("disgust", ["noseSneerLeft", "mouthUpperUpLeft"], ["eyeWideLeft", "mouthSmileLeft"]),
-        ("anger", ["browDownLeft", "eyeSquintLeft", "mouthPressLeft"], ["browInnerUp", "mouthSmileLeft", "jawOpen"]),
+        ("disgust", ["noseSneerLeft", "mouthFrownLeft"], ["eyeWideLeft", "mouthSmileLeft"]),
+        ("anger", ["browDownLeft", "eyeSquintLeft", "mouthLowerDownLeft"], ["browInnerUp", "mouthSmileLeft"]),
         ("contempt", ["mouthDimpleRight"], ["mouthSmileLeft", "browInnerUp"]),
     ],
 )
