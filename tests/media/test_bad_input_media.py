@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import clicks, ordinary_user, scene
+from media_samples import clicks, ordinary_user, scene
 from PIL import Image
 
 from mien.errors import FormatError, InputError, MienError, OutputError

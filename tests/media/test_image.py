@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import scene
+from media_samples import scene
 from PIL import Image, ImageCms
 
 from mien.errors import InputError, OutputError

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from conftest import clicks, place_of_square, scene
+from media_samples import clicks, place_of_square, scene
 from PIL import Image
 
 from mien.errors import OutputError
