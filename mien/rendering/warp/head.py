@@ -151,7 +151,7 @@ class HeadLayer:
         person = np.clip(cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * 2, 0, 1)
         # Inside the skull's ellipsoid the head is certain, whatever the mask says.
         person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
-        return hair * person * neck
+        return np.asarray(hair * person * neck)
 
     def backward(self, turn: Array, shift: Array, expression: Array) -> Array:
         """Where each grid point's picture comes from.

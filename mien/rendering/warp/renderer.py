@@ -163,10 +163,10 @@ class WarpRenderer:
         to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
         change = change @ to_picture
         # Turns about the head's own axes, seen in picture space (y down).
-        turn = self._rest_rotation @ matrix_from_axis_angle(_limited(motion.head_pose[0])) @ self._rest_rotation.T
-        flip = np.array([1, -1, 1], np.float32)
-        turn = (turn * flip * flip[:, None]).astype(np.float32)
-        shift = np.asarray(motion.translation[0, :2] * [self._scale, -self._scale], np.float32)
+        rotation = self._rest_rotation @ matrix_from_axis_angle(_limited(motion.head_pose[0])) @ self._rest_rotation.T
+        flip = np.array([1, -1, 1])
+        turn: Array = np.asarray(rotation * flip * flip[:, None], np.float32)
+        shift: Array = np.asarray(motion.translation[0, :2] * [self._scale, -self._scale], np.float32)
         gaze = np.stack([self._gaze(eye, motion) @ to_picture for eye in range(2)])[:, :2]
         expression = self._meet(change[:478])
         parts = self._turned(np.asarray(self._rest_parts + change, np.float32), turn, shift)

@@ -1,0 +1,119 @@
+"""The ``mesh`` renderer: the rig itself as a shaded sculpture, to judge motion without any portrait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from mien.face.rig import load_rig
+from mien.rendering.raster import Integers, fill_triangles
+from mien.types import Array, FaceIdentity, FaceMotion, Frame
+
+_COLOURS = {
+    "skin": (184, 172, 165),
+    "sclera": (222, 220, 216),
+    "iris": (92, 108, 118),
+    "pupil": (26, 24, 24),
+    "teeth": (226, 220, 206),
+    "tongue": (160, 98, 94),
+    "cavity": (66, 38, 36),
+}
+"""RGB by the first word of a triangle part; parts without one (the patches that close eyes and lips) are left out."""
+
+_LIPS = (168, 124, 118)
+_IN_EYE = ("sclera", "iris", "pupil")
+_BEHIND_LIPS = 0.006  # metres: teeth and tongue are drawn further back, so that soft cheeks never let them through
+_BACKGROUND = (232, 234, 237)
+_KEY = np.array([-0.45, 0.55, 0.70], np.float32)  # towards the lamp: from above, the viewer's left
+_FILL = np.array([0.88, 0.11, 0.45], np.float32)
+_FACE_SHARE = 0.62  # of the picture's height, forehead to chin
+_SAMPLES = 2  # per pixel and direction
+
+
+class MeshRenderer:
+    """Draws the rig's face in motion on a plain background."""
+
+    def __init__(self, identity: FaceIdentity | None = None, *, rig: str = "builtin", size: int = 512) -> None:
+        """Choose whose face to show and how large.
+
+        Args:
+            identity: the person; the rig's mean face without.
+            rig: name of the rig if there is no identity.
+            size: width and height of the picture in pixels.
+        """
+        self._rig = load_rig(identity.rig if identity else rig)
+        self._identity = identity
+        self._size = size
+        triangles, colours, inside = [], [], []
+        owner: list[Integers] = []
+        for part, where in self._rig.triangle_parts.items():
+            colour = _COLOURS.get(part.split("_")[0])
+            if colour is None:
+                continue
+            # Parts that share vertices get their own copies: colour and normal change sharply between them.
+            used, local = np.unique(self._rig.triangles[where], return_inverse=True)
+            triangles.append(local.reshape(-1, 3) + len(np.concatenate([*owner, used[:0]])))
+            colours.append(np.tile(np.array(colour, np.float32), (len(used), 1)))
+            owner.append(used)
+            inside.append(np.full(len(used), 0.0 if part == "skin" or part.split("_")[0] in _IN_EYE else _BEHIND_LIPS))
+        self._triangles: Integers = np.concatenate(triangles).astype(np.int32)
+        self._colours = np.concatenate(colours)
+        self._owner = np.concatenate(owner)
+        self._colours[: len(owner[0])] = self._skin_colours(owner[0])
+        self._back = np.concatenate(inside)
+        neutral = self._rig.neutral(identity)
+        height = float(neutral[10, 1] - neutral[152, 1])
+        self._scale = _FACE_SHARE * size / height
+        self._middle = (neutral[10] + neutral[152]) / 2
+
+    def render(self, motion: FaceMotion) -> Iterator[Frame]:
+        """The face in that motion, frame by frame.
+
+        Args:
+            motion: on the same rig; no motion is the neutral face looking at the viewer.
+
+        Yields:
+            ``(size, size, 3)`` frames, equal bytes for equal motion.
+
+        Raises:
+            ValueError: if the motion is on another rig.
+        """
+        for index in range(len(motion)):
+            frame = motion[index : index + 1]
+            yield self._draw(self._rig.pose(self._rig.vertices(frame, self._identity), frame)[0])
+
+    def _skin_colours(self, vertices: Integers) -> Array:
+        """``(N, 3)`` skin, and lips inside their outline."""
+        outline = np.ascontiguousarray(self._rig.template[self._rig.contours["lips_outer"], :2] * 1000)
+        places = self._rig.template[vertices, :2] * 1000
+        inside = np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in places])
+        lips = np.clip(inside / 1.5 + 0.5, 0, 1)[:, None]  # millimetres
+        return np.asarray(np.array(_COLOURS["skin"]) * (1 - lips) + np.array(_LIPS) * lips, np.float32)
+
+    def _draw(self, vertices: Array) -> Frame:
+        n = self._size * _SAMPLES
+        points = (vertices[self._owner] - self._middle) * np.array([1, -1, 1]) * (self._scale * _SAMPLES)
+        points += np.stack([np.full(len(points), n / 2)] * 2 + [-self._back * self._scale * _SAMPLES], 1)
+        values = np.concatenate([self._normals(vertices[self._owner]), self._colours], 1)
+        drawn = np.zeros((n, n, 6), np.float32)
+        depth = np.full((n, n), -np.inf, np.float32)
+        fill_triangles(points.astype(np.float32), values.astype(np.float32), self._triangles, depth, drawn)
+        covered = np.isfinite(depth)
+        surface = drawn[covered]
+        normals = surface[:, :3] / np.maximum(np.linalg.norm(surface[:, :3], axis=1, keepdims=True), 1e-6)
+        light = 0.42 + 0.55 * np.maximum(normals @ _KEY, 0) + 0.14 * np.maximum(normals @ _FILL, 0)
+        picture = np.full((n, n, 3), _BACKGROUND, np.uint8)
+        picture[covered] = np.clip(surface[:, 3:] * light[:, None] + 0.5, 0, 255)
+        small = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.uint8)
+
+    def _normals(self, points: Array) -> Array:
+        a, b, c = (points[self._triangles[:, k]] for k in range(3))
+        area = np.cross(b - a, c - a)
+        normals = np.zeros_like(points)
+        for k in range(3):
+            for axis in range(3):
+                normals[:, axis] += np.bincount(self._triangles[:, k], area[:, axis], len(points))
+        return np.asarray(normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12), np.float32)
