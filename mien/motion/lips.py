@@ -20,8 +20,8 @@ _RATE = 100.0  # Hz at which curves are made, whatever the video rate
 _REACH = 0.4  # seconds beyond which a phone has no say
 
 # Seconds in which dominance falls to 1/e before and after a phone: lips prepare a sound longer than they keep it.
-_BEFORE = {"jaw": 0.055, "funnel": 0.085, "pucker": 0.085, "spread": 0.07, "lower": 0.06, "upper": 0.06, "teeth": 0.035}
-_AFTER = {"jaw": 0.055, "funnel": 0.07, "pucker": 0.07, "spread": 0.06, "lower": 0.06, "upper": 0.06, "teeth": 0.035}
+_BEFORE = {"jaw": 0.055, "funnel": 0.085, "pucker": 0.085, "spread": 0.07, "lower": 0.06, "upper": 0.06, "teeth": 0.025}
+_AFTER = {"jaw": 0.055, "funnel": 0.07, "pucker": 0.07, "spread": 0.06, "lower": 0.06, "upper": 0.06, "teeth": 0.025}
 
 _SMOOTH = 0.028  # seconds, standard deviation of the Gaussian that takes out what lips cannot follow (-3 dB at 4.7 Hz)
 _LEAD = 0.03  # seconds by which lips come before the sound
@@ -50,9 +50,10 @@ def lips(speech: SpeechFeatures, *, gain: npt.ArrayLike = 1.0) -> FaceMotion:
     teeth = curves["teeth"] * np.minimum(amount, 1)
     free = (1 - closure) * amount
 
-    # While the lips are shut the jaw may stay down a little: mouthClose of the same weight seals them over it.
-    jaw = np.minimum(curves["jaw"] * amount, 1) * (1 - 0.5 * closure)
-    sealed = closure * jaw
+    # While the lips are shut the jaw may stay down a little: mouthClose of the same weight seals them over it. For f
+    # and v the lower lip comes up as far as the teeth.
+    jaw = np.minimum(curves["jaw"] * amount, 1) * (1 - np.maximum(0.5 * closure, 0.3 * teeth))
+    sealed = jaw * np.maximum(closure, 0.4 * teeth)
     press = closure * np.minimum(amount, 1)
     pairs = {
         "mouthSmile": 0.25 * curves["spread"] * free,
