@@ -84,11 +84,16 @@ def pauses(speech: SpeechFeatures, min_length: float = 0.15) -> list[tuple[float
 
 
 def speaking(speech: SpeechFeatures) -> Array:
-    """``(T,)`` in [0, 1]: 1 while somebody speaks, easing to 0 within a fifth of a second in pauses."""
-    gap = round(0.2 * speech.fps)
-    voiced = np.array(speech.voiced > 0.5)
-    for start, end in pauses(speech, 0):  # a stop or a breath inside a word is no pause
-        first, last = round(start * speech.fps), round(end * speech.fps)
-        if last - first <= gap and first > 0 and last < len(voiced):
-            voiced[first:last] = True
-    return smooth(voiced, speech.fps, 0.2)
+    """``(T,)`` in [0, 1]: 1 while sounds are made, easing to 0 within a tenth of a second of a pause.
+
+    The phones decide, as they do for the lips; a clip without any phone falls back on voice activity.
+    """
+    clock = np.arange(len(speech)) / speech.fps
+    sounds = [phone for phone in speech.phones if phone.symbol != "SIL"]
+    talking = np.array(speech.voiced > 0.5) if not sounds else np.zeros(len(speech), np.bool_)
+    end = -1.0
+    for phone in sounds:
+        start = end if 0 <= phone.start - end < 0.2 else phone.start  # a breath inside a phrase is no pause
+        end = phone.end
+        talking[(clock >= start) & (clock < end)] = True
+    return smooth(talking, speech.fps, 0.2)

@@ -25,10 +25,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.face.regions import regions_of_expression
 from mien.face.rig import GAZE_ANGLE, load_rig
-from mien.types import ARKIT_NAMES, Array, FaceMotion
+from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 
 OPENING_IN_SPEECH = {"jaw": 0.25, "lips": 0.75}
 """Share of an emotion's opening that is left while somebody speaks: the jaw belongs to the speech, bared teeth less."""
@@ -64,6 +65,7 @@ def compose(
     lips: FaceMotion, *, emotion: FaceMotion, blink: FaceMotion, gaze: FaceMotion, head: FaceMotion, habits: FaceMotion,
     voice: Voice | None = None, gains: Mapping[str, Array] | None = None,
     sources: Mapping[str, FaceMotion] | None = None, rest: FaceMotion | None = None,
+    identity: FaceIdentity | None = None,
 ) -> FaceMotion:  # fmt: skip
     """All lanes as one motion of the builtin rig, relative to ``rest``.
 
@@ -79,6 +81,7 @@ def compose(
         sources: per region a motion whose movement of this region replaces that of the lanes; it is repeated if it is
             shorter than the clip.
         rest: one frame, the expression of the photo that the motion will be added to.
+        identity: whose photo it is; an opening of the lips that tracking put down to the person is closed as well.
 
     Returns:
         Motion as long as the lanes. Expression is in [0, 1] after ``rest`` is added.
@@ -99,7 +102,7 @@ def compose(
     felt = _yield_to_speech(felt + usual, spoken, voice)
     total = _soft_limit(spoken + felt)
     if voice is not None:
-        total = _keep_closures(total, spoken, photo, voice)
+        total = _keep_closures(total, spoken, photo, identity, voice)
     eyes = _turn_eyes(gaze, head)
     total = _set_lids(total, photo, blink, eyes)
     return replace(
@@ -173,32 +176,34 @@ def _soft_limit(values: Array, limit: float = 1.0) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _lip_gaps() -> Array:
-    """``(52, P)`` metres: how far each expression at weight 1 parts the middle pairs of the lips."""
+def _lip_gaps() -> tuple[Array, npt.NDArray[np.int32]]:
+    """``(52, P)`` metres that each expression at weight 1 parts the middle pairs of the lips, and these ``(P, 2)``."""
     rig = load_rig()
-    upper, lower = rig.closures["lips"].T
+    pairs = rig.closures["lips"]
     basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
-    gaps = basis[:, upper, 1] - basis[:, lower, 1]
+    gaps = basis[:, pairs[:, 0], 1] - basis[:, pairs[:, 1], 1]
     middle = gaps[_INDEX["jawOpen"]] > 0.5 * gaps[_INDEX["jawOpen"]].max()
     touches = np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
-    return np.asarray(gaps[:, middle] * touches[:, None], np.float32)
+    return np.asarray(gaps[:, middle] * touches[:, None], np.float32), pairs[middle]
 
 
-def _keep_closures(total: Array, spoken: Array, photo: Array, voice: Voice) -> Array:
+def _keep_closures(total: Array, spoken: Array, photo: Array, identity: FaceIdentity | None, voice: Voice) -> Array:
     """Take back what parts the lips where they must touch: at closures everything, in silence all but the lip lane."""
-    gaps = _lip_gaps()
+    gaps, pairs = _lip_gaps()
+    closing = -gaps[_INDEX["mouthClose"]]
     total = total.copy()
-    wanted = spoken
+    allowed = np.maximum(spoken @ gaps, 0) * (1 - voice.closure[:, None])
+    excess = np.max(np.maximum(total @ gaps - allowed, 0) / closing, axis=1, initial=0)
+    total[:, _INDEX["mouthClose"]] += excess * np.maximum(voice.closure, 1 - voice.speaking)
     if voice.speaking.max(initial=0) > 0:
         # In a clip with speech the photo's open mouth is closed throughout: it would gape in every pause.
-        for name in (*_OPENERS, "mouthClose"):
-            total[:, _INDEX[name]] -= photo[:, _INDEX[name]]
-    else:
-        wanted = spoken + photo
-    parted = np.clip(total + photo, 0, 1) @ gaps
-    allowed = np.maximum(wanted @ gaps, 0) * (1 - voice.closure[:, None])
-    excess = np.max(np.maximum(parted - allowed, 0) / -gaps[_INDEX["mouthClose"]], axis=1, initial=0)
-    total[:, _INDEX["mouthClose"]] += excess * np.maximum(voice.closure, 1 - voice.speaking)
+        openers = [_INDEX[name] for name in (*_OPENERS, "mouthClose")]
+        total[:, openers] -= photo[:, openers]
+        left = photo.copy()
+        left[:, openers] = 0
+        neutral = load_rig().neutral(identity)
+        own = left @ gaps + neutral[pairs[:, 0], 1] - neutral[pairs[:, 1], 1]
+        total[:, _INDEX["mouthClose"]] += np.max(np.maximum(own, 0) / closing)
     return total
 
 
