@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from mien.errors import FormatError, InputError
+from mien.errors import FormatError
 from mien.media.image import require_file
 from mien.media.output import reason
 
@@ -143,8 +143,7 @@ class Soundtrack:
         """The frames of the source, then the ``None`` that empties the resampler."""
         with self._damage_named():
             for frame in self._input.decode(self._source):
-                if frame.format.name.startswith(("flt", "dbl")) and not np.isfinite(frame.to_ndarray()).all():
-                    raise InputError(f"{self._path}: the sound contains NaN or infinity", "export it again")
+                frame = _finite(frame)
                 frame.pts = None  # gaps and odd clocks in the source must not tear the sound apart
                 yield frame
         yield None
@@ -155,3 +154,17 @@ class Soundtrack:
             yield
         except av.FFmpegError as error:
             raise FormatError(f"{self._path}: the sound is damaged ({reason(error)})", "export it again") from error
+
+
+def _finite(frame: Any) -> Any:
+    """The frame with NaN and infinity as silence, which is how :func:`mien.media.audio.read_audio` reads them."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return frame
+    samples = frame.to_ndarray()
+    if np.isfinite(samples).all():
+        return frame
+    mended = av.AudioFrame.from_ndarray(
+        np.nan_to_num(samples, posinf=0, neginf=0), frame.format.name, frame.layout.name
+    )
+    mended.sample_rate = frame.sample_rate
+    return mended

@@ -251,12 +251,15 @@ def _upright(picture: Any, converter: VideoReformatter, aspect: float) -> Frame:
 def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
     """The frames, after a look at whether there are any and all have the first one's shape."""
     shape: tuple[int, ...] | None = None
-    for frame in frames:
-        if shape is None:
-            shape = frame.shape
-        if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"frame: expected {shape} (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
-        yield frame
+    try:
+        for frame in frames:
+            if shape is None:
+                shape = frame.shape
+            if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
+                raise ValueError(f"frame: expected {shape} (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
+            yield frame
+    except OSError as error:  # must not pass for trouble with the output
+        raise RuntimeError(f"a frame could not be made: {error}") from error
     if shape is None:
         raise ValueError("frames: expected at least one")
 

@@ -235,6 +235,15 @@ def test_failing_renderer_leaves_the_old_output_alone(tmp_path: Path, ending: st
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_trouble_with_frames_does_not_pass_for_trouble_with_the_output(tmp_path: Path) -> None:
+    def frames() -> Iterator[Frame]:
+        yield scene()
+        raise PermissionError(13, "Permission denied", "texture.png")
+
+    with pytest.raises(RuntimeError, match=r"texture\.png"):
+        write_video(tmp_path / "a.mp4", frames(), 25)
+
+
 def contents(path: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (path.iterdir() if path.is_dir() else [path])}
 
