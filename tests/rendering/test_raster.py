@@ -1,0 +1,77 @@
+"""The drawing kernels against what can be worked out by hand."""
+
+import numpy as np
+import pytest
+
+from mien.rendering.raster import blend_maps, fill_triangles, invert_displacement, polygon_coverage
+
+
+def square(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+
+
+def test_values_are_linear_and_the_nearest_triangle_wins() -> None:
+    points = np.array([[0, 0, 0], [20, 0, 0], [0, 20, 0], [0, 0, 5], [6, 0, 5], [0, 6, 5]], np.float32)
+    values = np.array([[0], [20], [0], [-1], [-1], [-1]], np.float32)
+    triangles = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    depth, out = np.full((24, 24), -np.inf, np.float32), np.zeros((24, 24, 1), np.float32)
+    fill_triangles(points, values, triangles, depth, out)
+    assert out[1, 1, 0] == -1
+    assert out[8, 8, 0] == pytest.approx(8, abs=1e-4)
+    assert np.isneginf(depth[20, 20])
+
+
+def test_neighbouring_triangles_leave_no_crack() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:9, 0:9].astype(np.float32)
+    points = np.stack([x * 5, y * 5, x * 0], -1)
+    points[1:-1, 1:-1, :2] += rng.uniform(-2, 2, (7, 7, 2))
+    index = np.arange(81).reshape(9, 9)
+    a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
+    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]).astype(np.int32)
+    depth, out = np.full((41, 41), -np.inf, np.float32), np.zeros((41, 41, 1), np.float32)
+    fill_triangles(points.reshape(-1, 3).astype(np.float32), np.ones((81, 1), np.float32), triangles, depth, out)
+    assert (out == 1).all()
+
+
+@pytest.mark.parametrize("box", [(2, 3, 9, 8), (2.25, 3.5, 9.75, 8.125), (-4, -4, 3, 3)])
+def test_coverage_adds_up_to_the_area(box: tuple[float, float, float, float]) -> None:
+    out = np.empty((16, 16), np.float32)
+    polygon_coverage(square(*box), out)
+    left, top, right, bottom = (min(max(value, -0.5), 15.5) for value in box)
+    assert out.sum() == pytest.approx((right - left) * (bottom - top), rel=0.02)
+    assert out.max() <= 1.0001
+
+
+def test_a_polygon_without_area_or_inside_out_covers_nothing() -> None:
+    out = np.empty((16, 16), np.float32)
+    for polygon in (square(2, 5, 12, 5), square(2, 3, 9, 8)[::-1].copy()):
+        polygon_coverage(polygon, out)
+        assert not out.any()
+
+
+def test_the_inverse_displacement_leads_back() -> None:
+    cell = 4
+    y, x = np.mgrid[0:30, 0:30].astype(np.float32)
+    bump = 6 * np.exp(-((x - 15) ** 2 + (y - 15) ** 2) / 30)
+    forward = np.stack([bump, -0.5 * bump], -1).astype(np.float32)
+    backward = np.empty_like(forward)
+    invert_displacement(forward, cell, backward)
+    # From each grid point back to its source, and forward again from there.
+    source = np.stack([x, y], -1) + backward / cell
+    i, j = source[15, 16, 1], source[15, 16, 0]
+    i0, j0 = int(i), int(j)
+    u, v = j - j0, i - i0
+    there = (forward[i0, j0] * (1 - u) + forward[i0, j0 + 1] * u) * (1 - v)
+    there += (forward[i0 + 1, j0] * (1 - u) + forward[i0 + 1, j0 + 1] * u) * v
+    assert np.allclose(there, -backward[15, 16], atol=0.05)
+
+
+def test_the_face_overrules_the_ground_by_its_opacity() -> None:
+    around = np.full((10, 10, 2), 2, np.float32)
+    face = np.zeros((4, 4, 5), np.float32)
+    face[..., 0], face[..., 2] = -6, 0.25
+    out = np.empty((10, 10, 2), np.float32)
+    blend_maps(around, face, 103, 53, 100, 50, out)
+    assert out[0, 0].tolist() == [102, 52]
+    assert out[4, 5, 0] == 105 + 2 + 0.25 * (-6 - 2)
