@@ -48,6 +48,10 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 }  # fmt: skip
 """Action units of each label at intensity 1; L and R are the subject's sides."""
 
+REPLACED = ("brow", "cheekSquint", "noseSneer", "eyeSquint", "eyeWide", "mouthSmile", "mouthFrown", "mouthDimple",
+            "mouthStretch")  # fmt: skip
+"""Beginnings of the expressions in which a photo shows an emotion of its own."""
+
 ASYMMETRY = 0.06
 """How far a side may be stronger than the other, as a share of the movement: no face is a mirror image."""
 
@@ -55,12 +59,15 @@ LIVELINESS = 0.1
 """How far a held emotion swells and ebbs, as a share of the movement: a face that is held still looks frozen."""
 
 
-def emotion(weights: Array, fps: float, *, seed: int = 0) -> FaceMotion:
+def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed: int = 0) -> FaceMotion:
     """Expression of labels mixed over time.
 
     Args:
         weights: ``(T, len(LABELS))`` as :meth:`mien.direction.Direction.emotion_curve` gives them.
         fps: frames per second.
+        rest: one frame, the expression of the photo. The asked emotion takes the place of the photo's own in
+            proportion to its intensity, so that somebody who smiles in the photo can be angry: the weights of
+            :data:`REPLACED` may then be negative, down to minus the photo's own.
         seed: of the slight asymmetry and the slow swelling; both vanish with the emotion.
 
     Returns:
@@ -86,4 +93,8 @@ def emotion(weights: Array, fps: float, *, seed: int = 0) -> FaceMotion:
                     columns[name] = columns.get(name, silent) + np.asarray(curve * factor, np.float32)
     motion = FaceMotion.zeros(n_frames, fps)
     expression = expression_from_units(columns, n_frames)
+    if rest is not None:
+        strength = 1 - weights[:, LABELS.index("neutral")]
+        own = [i for i, name in enumerate(motion.expression_names) if name.startswith(REPLACED)]
+        expression[:, own] -= strength[:, None] * np.stack([rest.column(motion.expression_names[i])[0] for i in own])
     return motion.with_columns(dict(zip(motion.expression_names, expression.T, strict=True)))

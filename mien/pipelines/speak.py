@@ -106,7 +106,9 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
         portrait = track_image(read_image(options.portrait, max_side=options.max_size), face=options.face)
         stage.advance()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, text, progress)
-    motion = perform(direction, speech, rest=portrait.rest, seed=options.seed, progress=progress)
+    motion = perform(
+        direction, speech, rest=portrait.rest, identity=portrait.identity, seed=options.seed, progress=progress
+    )
     write(portrait, motion, progress)
     return SpeakResult(options.output, len(motion), motion.fps, motion.duration, speech.source)
 
@@ -116,6 +118,7 @@ def perform(
     speech: SpeechFeatures,
     *,
     rest: FaceMotion | None = None,
+    identity: FaceIdentity | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> FaceMotion:
@@ -125,6 +128,7 @@ def perform(
         direction: what to feel and how to behave.
         speech: what is said.
         rest: the expression of the photo that will move, one frame; ``None`` for a neutral face.
+        identity: whose photo it is.
         seed: of everything random.
         progress: told about reference clips that have to be tracked.
 
@@ -148,7 +152,7 @@ def perform(
     style = style_of(direction.style, _reference(reference, fps, progress) if reference else None)
 
     speaks = direction.lips.source == "speech"
-    gain = direction.lips.gain.sample(n, fps, ease) * style["lips"] if speaks else 0.0
+    gain = (direction.lips.gain.sample(n, fps, ease) * style["lips"]).clip(max=2) if speaks else 0.0
     rate = direction.blink.rate.sample(n, fps, ease) if direction.blink.rate else NATURAL_RATE * style["blink"]
     events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
     sources = {
@@ -156,7 +160,7 @@ def perform(
     }
     return compose(
         restyle_lips(lips(speech, gain=gain), style),
-        emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, seed=seed),
+        emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, rest=rest, seed=seed),
         blink=blinks(n, fps, events),
         gaze=gaze(
             n,
@@ -181,6 +185,7 @@ def perform(
         gains={name: region.gain.sample(n, fps, ease) for name, region in direction.regions.items()},
         sources=sources,
         rest=rest,
+        identity=identity,
     )
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from mien.direction import LABELS, Direction
 from mien.motion.emotion import ASYMMETRY, LIVELINESS, PROTOTYPES, emotion
+from mien.types import FaceMotion
 
 
 def held(label, intensity=1.0, n=50, seed=0):
@@ -57,6 +58,17 @@ def test_a_held_emotion_lives_within_its_bounds(label):
     assert 0.01 * curve.max() < np.ptp(curve) <= LIVELINESS * curve.max() * 1.01
     other = name.replace("Left", "R!ght").replace("Right", "Left").replace("R!ght", "Right")
     assert abs(1 - motion.column(other).mean() / curve.mean()) <= ASYMMETRY * 1.1
+
+
+def test_the_asked_emotion_replaces_that_of_the_photo():
+    smile = FaceMotion.zeros(1, 25.0).with_columns({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.7, "jawOpen": 0.2})
+    for intensity in (0.0, 0.4, 1.0):
+        curve = Direction.parse(f"anger:{intensity}").emotion_curve(20, 25.0)
+        plain, on_smile = emotion(curve, 25.0), emotion(curve, 25.0, rest=smile)
+        np.testing.assert_allclose(on_smile.column("mouthSmileLeft"), -0.8 * intensity, atol=1e-6)
+        np.testing.assert_array_equal(on_smile.column("jawOpen"), plain.column("jawOpen"))
+    happy = emotion(Direction.parse("happy").emotion_curve(20, 25.0), 25.0, rest=smile).column("mouthSmileRight")
+    assert (happy + 0.7).max() <= 1  # a smile on a smile is one smile
 
 
 def test_wrong_columns_are_named():
