@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from tyro.conf import arg
 from mien.direction import Direction
 from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent, track
-from mien.types import FaceMotion, Frame, Portrait, SpeechFeatures
+from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,10 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     from mien.perception.speech import analyse
     from mien.perception.tracking import track_image
 
-    write = _writer(options)
     _check_numbers(options)
-    progress = progress or Silent()
     direction = Direction.parse(options.direction)
+    write = _writer(options, direction)
+    progress = progress or Silent()
     text = _text(options.text)
     with progress.stage("portrait", 1) as stage:
         portrait = track_image(read_image(options.portrait, max_side=options.max_size), face=options.face)
@@ -227,18 +227,20 @@ def _text(text: str | None) -> str | None:
         raise InputError(f"{text}: cannot be read as text ({error})", "give --text a .txt file or the words") from error
 
 
-def _writer(options: SpeakOptions) -> Callable[[Portrait, FaceMotion, Progress], None]:
+def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, FaceMotion, Progress], None]:
     """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
     from mien.media.output import check_output
     from mien.media.provenance import provenance
     from mien.media.video import output_kind, write_video
 
     def record() -> dict[str, Any]:
-        inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech}
-        return provenance("speak", inputs=inputs, settings=options, seed=options.seed)
+        settings = asdict(options) | {"direction": direction.to_dict()}
+        return provenance("speak", inputs=inputs, settings=settings, seed=options.seed)
+
+    inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech}
 
     if options.output.suffix.lower() in (".npz", ".csv"):
-        check_output(options.output)
+        check_output(options.output, inputs=inputs.values())
 
         def write_file(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
             from mien.media.motion_file import write_motion
@@ -252,7 +254,7 @@ def _writer(options: SpeakOptions) -> Callable[[Portrait, FaceMotion, Progress],
         kind = output_kind(options.output)
     except OutputError as error:
         raise OutputError(error.what, "end -o in .mp4, .webm, .gif, .npz, .csv or / (frames)") from None
-    check_output(options.output, folder=kind == "frames")
+    check_output(options.output, folder=kind == "frames", inputs=inputs.values())
 
     def write_pictures(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
         write_video(
