@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def contact_sheet(
     )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
-    for i, (picture, caption) in enumerate(zip_longest(pictures, captions[: len(pictures)], fillvalue="")):
+    for i, (picture, caption) in enumerate(zip(pictures, [*captions, *[""] * len(pictures)], strict=False)):
         left = _MARGIN + (i % columns) * (width + _MARGIN)
         top = _MARGIN + (i // columns) * (height + _MARGIN)
         sheet.paste(picture, (left, top))

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from tyro.conf import arg
 
 from mien.direction import Direction
@@ -199,11 +200,16 @@ def _reference(path: str, fps: float, progress: Progress | None) -> FaceMotion:
     return track_video(path, progress=progress).motion.resample(fps)
 
 
+def _absolute(motion: FaceMotion, rest: FaceMotion) -> FaceMotion:
+    """What the face shows instead of how far it moves from the photo's expression."""
+    return replace(motion, expression=np.clip(motion.expression + rest.expression, 0, 1))
+
+
 def _frames(renderer: str, portrait: Portrait, motion: FaceMotion) -> Iterator[Frame]:
     if renderer == "mesh":
         from mien.rendering.mesh import MeshRenderer
 
-        return MeshRenderer(portrait).render(motion)
+        return MeshRenderer(portrait.identity).render(_absolute(motion, portrait.rest))
     from mien.rendering.warp import WarpRenderer
 
     return WarpRenderer(portrait).render(motion)
@@ -245,8 +251,7 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
         def write_file(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
             from mien.media.motion_file import write_motion
 
-            absolute = motion.expression + portrait.rest.expression  # what the face shows, not how far it moves
-            write_motion(options.output, replace(motion, expression=absolute), provenance=record())
+            write_motion(options.output, _absolute(motion, portrait.rest), provenance=record())
 
         return write_file
 
