@@ -209,7 +209,7 @@ def _frames(renderer: str, portrait: Portrait, motion: FaceMotion) -> Iterator[F
     if renderer == "mesh":
         from mien.rendering.mesh import MeshRenderer
 
-        return MeshRenderer(portrait.identity).render(_absolute(motion, portrait.rest))
+        return MeshRenderer(portrait).render(motion)
     from mien.rendering.warp import WarpRenderer
 
     return WarpRenderer(portrait).render(motion)
