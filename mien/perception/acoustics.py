@@ -88,8 +88,8 @@ def voice_activity(level: Array, periodicity: Array) -> np.ndarray[tuple[int, ..
     if loud - floor < 10:
         steady = float(np.mean(periodicity[audible] > 0.6)) > 0.5
         return audible & (level > loud - 15) if steady else np.zeros(len(level), bool)
-    low = min(floor + max(5, 0.22 * (loud - floor)), loud - 8)
-    high = min(low + 6, loud - 5)
+    low = floor + max(4, 0.2 * (loud - floor))
+    high = low + min(6, 0.25 * (loud - floor))
     active = _hysteresis(level, low, high)
     active = _drop_runs(active, value=False, shorter_than=0.15)
     return _drop_runs(active, value=True, shorter_than=0.05) & _drop_runs(audible, value=False, shorter_than=0.15)

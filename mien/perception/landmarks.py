@@ -33,6 +33,8 @@ _AGREEMENT = 0.03
 _TILE_LEVELS = (2, 3, 5)
 """Tiles per side, tried in turn, when the whole picture shows no face."""
 
+_NOTHING = np.zeros((64, 64, 3), np.uint8)
+
 _log = logging.getLogger(__name__)
 Box = npt.NDArray[np.float32]
 
@@ -87,19 +89,14 @@ class MediapipeBackend:
 
     def _confirmed(self, frame: Frame, face: Array) -> bool:
         """Whether a face is still there when looked at through other crops; what only resembles a face is not."""
-        box, static = face_box(face), self._static
-        assert static is not None
-        for margin in _SECOND_LOOKS:
-            again = self._mesh(static, frame, _square(box, margin))
-            if again is None or float(np.abs(again - face)[:, :2].mean()) > _AGREEMENT * float(box[2] - box[0]):
-                return False
-        return True
+        looks = (self._mesh(self._afresh, frame, _square(face_box(face), margin)) for margin in _SECOND_LOOKS)
+        return all(again is not None and _agree(face, again) for again in looks)
 
     def follow(self, frame: Frame, previous: Array) -> Array | None:
-        """The same face one frame later.
+        """The same face one frame later: the mean of two looks, whose errors are independent in good part.
 
-        The mesh runs in its tracking mode on a square that stays put while the face is well inside: a crop that moves
-        with every frame would add its own jitter to the landmarks.
+        One look is the mesh in its tracking mode on a square that stays put while the face is well inside: a crop that
+        moves with every frame would add its own jitter to the landmarks. The other starts afresh around what it found.
         """
         box = face_box(previous)
         if self._tracker is None:
@@ -107,7 +104,20 @@ class MediapipeBackend:
         if self._region is None or not _well_inside(box, self._region):
             self._region = _square(box, margin=0.5)
             self._tracker.reset()
-        return self._mesh(self._tracker, frame, self._region)
+        face = self._mesh(self._tracker, frame, self._region)
+        if face is None:
+            return None
+        again = self._mesh(self._afresh, frame, _square(face_box(face), margin=0.5))
+        if again is None or not _agree(face, again):
+            return face
+        return np.asarray((face + again) / 2, np.float32)
+
+    @property
+    def _afresh(self) -> _Mesh:
+        """The mesh that looks at every picture without a memory."""
+        if self._static is None:
+            self._static = _Mesh(static=True, confidence=self._confidence)
+        return self._static
 
     def _candidates(self, frame: Frame) -> Iterator[list[Box]]:
         """Boxes of possible faces, by ever more patient searches."""
@@ -155,14 +165,11 @@ class MediapipeBackend:
 
     def _meshes(self, frame: Frame, boxes: list[Box]) -> list[Array]:
         """Landmarks in the boxes, the largest face first, each face once."""
-        if self._static is None:
-            self._static = _Mesh(static=True, confidence=self._confidence)
-        static = self._static
         faces: list[Array] = []
         for box in sorted(_distinct(boxes), key=_area, reverse=True)[: 2 * self.max_faces]:
             # The second, wider look rescues boxes that cut a chin or a forehead.
             for margin in (0.5, 1.0):
-                face = self._mesh(static, frame, _square(box, margin))
+                face = self._mesh(self._afresh, frame, _square(box, margin))
                 if face is not None and not any(_overlap(face_box(face), face_box(other)) > 0.4 for other in faces):
                     faces.append(face)
                 if face is not None:
@@ -195,6 +202,12 @@ def _plausible(landmarks: Array) -> bool:
     """False for meshes that collapsed: the network answers something for noise, too."""
     left, top, right, bottom = face_box(landmarks)
     return bool(np.isfinite(landmarks).all() and min(right - left, bottom - top) > 3)
+
+
+def _agree(face: Array, again: Array) -> bool:
+    """Whether two looks saw the same face."""
+    box = face_box(face)
+    return float(np.abs(again - face)[:, :2].mean()) < _AGREEMENT * float(box[2] - box[0])
 
 
 def _area(box: Box) -> float:
@@ -293,15 +306,15 @@ def _started(make: Any) -> Any:
     """A mediapipe solution, made and run once so that its greetings are over."""
     with _quiet():
         solution = make()
-        solution.process(np.zeros((64, 64, 3), np.uint8))
+        solution.process(_NOTHING)
     return solution
 
 
 class _Mesh:
     """mediapipe's face mesh for one face, without its messages.
 
-    Its networks start, and write to standard error, when they first see a face after a (re)start: until then every
-    picture is processed quietly.
+    Its detector starts, and writes to standard error, in a thread of its own, which is over when a first picture has
+    been processed; its other networks start when they first see a face. Until then every picture is processed quietly.
     """
 
     def __init__(self, *, static: bool, confidence: float) -> None:
@@ -315,6 +328,7 @@ class _Mesh:
                 min_detection_confidence=confidence,
                 min_tracking_confidence=confidence,
             )
+            self._graph.process(_NOTHING)
         self._started = False
 
     def process(self, picture: Frame) -> Any:
@@ -331,6 +345,7 @@ class _Mesh:
         """Forget where the face was."""
         with _quiet():
             self._graph.reset()
+            self._graph.process(_NOTHING)
         self._started = False
 
 
