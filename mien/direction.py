@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,10 +60,8 @@ STYLES: tuple[str, ...] = ("neutral", "lively", "calm", "mumbling", "theatrical"
 HABITS: tuple[str, ...] = ("lips", "jaw", "brows", "head", "gaze", "blink", "smile", "tempo")
 """What a style changes; :mod:`mien.motion.style` says how."""
 
-T = TypeVar("T")
 
-
-def _choose(value: str, allowed: Sequence[str], what: str) -> str:
+def check_choice(value: str, allowed: Sequence[str], what: str) -> str:
     """``value`` if it is allowed; else an error with the list and the nearest name."""
     if value in allowed:
         return value
@@ -76,12 +72,14 @@ def _choose(value: str, allowed: Sequence[str], what: str) -> str:
     raise DirectionError(f"unknown {what} {value!r}", f"{guess}known: {', '.join(allowed)}")
 
 
-def _check(value: float, low: float, high: float, what: str) -> None:
+def check_range(value: float, low: float, high: float, what: str) -> None:
+    """Refuse a value outside [low, high]."""
     if not low <= value <= high:  # also refuses NaN
         raise DirectionError(f"{what} is {value:g}", f"allowed: {low:g} to {high:g}")
 
 
-def _check_times(times: Sequence[float], what: str) -> None:
+def check_times(times: Sequence[float], what: str) -> None:
+    """Refuse keyframe times that do not start at 0 and increase."""
     if not times:
         raise DirectionError(f"{what} has no keyframes", "give at least one")
     if times[0] != 0 or any(not a < b < math.inf for a, b in pairwise(times)):
@@ -142,7 +140,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple((float(t), float(v)) for t, v in self.keys))
-        _check_times([t for t, _ in self.keys], "a curve")
+        check_times([t for t, _ in self.keys], "a curve")
 
     @classmethod
     def constant(cls, value: float) -> Self:
@@ -152,7 +150,7 @@ class Curve:
     def check(self, low: float, high: float, what: str) -> None:
         """Refuse values outside [low, high] with a :class:`~mien.errors.DirectionError`."""
         for _, value in self.keys:
-            _check(value, low, high, what)
+            check_range(value, low, high, what)
 
     def sample(self, n_frames: int, fps: float, transition: float = 0.6) -> Array:
         """``(n_frames,)`` values; see :func:`sample_keyframes`."""
@@ -175,11 +173,11 @@ class EmotionKey:
     def __post_init__(self) -> None:
         name = self.label.lower()
         known = (*LABELS, *ALIASES)
-        label = _choose(ALIASES.get(name, name), LABELS if name not in known else known, "emotion")
+        label = check_choice(ALIASES.get(name, name), LABELS if name not in known else known, "emotion")
         object.__setattr__(self, "label", label)
-        _check(self.intensity, 0, 1, f"intensity of {label}")
+        check_range(self.intensity, 0, 1, f"intensity of {label}")
         for name, value in zip(("valence", "arousal"), self.va or (), strict=False):
-            _check(value, -1, 1, name)
+            check_range(value, -1, 1, name)
 
     @property
     def weights(self) -> Array:
@@ -218,7 +216,7 @@ class Lips:
 
     def __post_init__(self) -> None:
         self.gain.check(0, 2, "gain of lips")
-        _choose(self.source, ("speech", "none"), "lips source")
+        check_choice(self.source, ("speech", "none"), "lips source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +232,11 @@ class StyleChoice:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        _choose(self.name, STYLES, "style")
-        _check(self.strength, 0, 2, "strength of style")
+        check_choice(self.name, STYLES, "style")
+        check_range(self.strength, 0, 2, "strength of style")
         for habit, value in self.vector:
-            _choose(habit, HABITS, "habit")
-            _check(value, 0, 3, f"style habit {habit}")
+            check_choice(habit, HABITS, "habit")
+            check_range(value, 0, 3, f"style habit {habit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +248,9 @@ class BlinkEvent:
     side: str = "both"
 
     def __post_init__(self) -> None:
-        _check(self.time, 0, 1e6, "time of a blink in seconds")
-        _check(self.duration, 0.1, 2, "duration of a blink in seconds")
-        _choose(self.side, ("both", "left", "right"), "side of a blink")
+        check_range(self.time, 0, 1e6, "time of a blink in seconds")
+        check_range(self.duration, 0.1, 2, "duration of a blink in seconds")
+        check_choice(self.side, ("both", "left", "right"), "side of a blink")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,10 +333,10 @@ class Direction:
     gaze: GazeTarget = field(default_factory=GazeTarget)
 
     def __post_init__(self) -> None:
-        _check_times([key.time for key in self.emotion], "emotion")
-        _check(self.transition, 0.1, 10, "transition in seconds")
+        check_times([key.time for key in self.emotion], "emotion")
+        check_range(self.transition, 0.1, 10, "transition in seconds")
         for name in self.regions:
-            _choose(name, REGIONS, "region")
+            check_choice(name, REGIONS, "region")
 
     def emotion_curve(self, n_frames: int, fps: float, tempo: float = 1.0) -> Array:
         """``(n_frames, len(LABELS))`` weights of the labels, each row summing to 1; ``tempo`` 2 halves transitions."""
@@ -360,12 +358,9 @@ class Direction:
         """
         if isinstance(text, Path) or Path(text).suffix.lower() in (".yaml", ".yml", ".json"):
             return cls.load(text)
-        lane = re.match(r"\s*(\{|#|---|(\w+)\s*:)", text)
-        if lane and (lane[2] is None or lane[2] in cls._lanes()):
-            return cls._read(_Node.from_yaml(text, "direction"))
-        if "\n" in text.strip():
-            return cls._read(_Node.from_yaml(text, "direction"))
-        return cls(emotion=_emotion(_Node(text, f"direction {text!r}")))
+        from mien.direction_reader import read_text
+
+        return cls(**read_text(text))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -380,14 +375,18 @@ class Direction:
             raise DirectionError(
                 f"{path}: no such file", "check the path, or write a direction such as happy:0.8"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise DirectionError(f"{path}: not a readable text file ({error})") from error
-        return cls._read(_Node.from_yaml(text, str(path)))
+        from mien.direction_reader import read_yaml
+
+        return cls(**read_yaml(text, str(path)))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`; takes everything that a YAML file may say."""
-        return cls._read(_Node.from_python(content, "direction"))
+        from mien.direction_reader import read_python
+
+        return cls(**read_python(content))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, strings and numbers; lanes at their defaults are left out."""
@@ -413,271 +412,10 @@ class Direction:
             text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
         Path(path).write_text(text, encoding="utf-8")
 
-    @classmethod
-    def _lanes(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in fields(cls))
-
-    @classmethod
-    def _read(cls, node: _Node) -> Self:
-        lanes: dict[str, Any] = {}
-        for name, value in node.mapping(cls._lanes(), "lane").items():
-            lanes[name] = _READERS[name](value)
-        with node.located():
-            return cls(**lanes)
-
-
-# Reading: a tree of nodes that know where they stand, so that every complaint can name file and line.
-
-
-@dataclass(frozen=True)
-class _Node:
-    """A value of a direction file and its place (``scene.yaml:7``)."""
-
-    value: str | list[_Node] | list[tuple[_Node, _Node]]
-    where: str
-    kind: str = "text"
-
-    @classmethod
-    def from_yaml(cls, text: str, where: str) -> _Node:
-        """Parse YAML (of which JSON is a part) without building any object but text, lists and pairs."""
-        import yaml
-
-        seen: set[int] = set()
-
-        def convert(node: yaml.Node) -> _Node:
-            place = f"{where}:{node.start_mark.line + 1}"
-            if isinstance(node, yaml.ScalarNode):
-                return cls(node.value, place)
-            if id(node) in seen:
-                raise DirectionError(f"{place}: YAML anchors and aliases are not used in directions", "write it out")
-            seen.add(id(node))
-            if isinstance(node, yaml.SequenceNode):
-                return cls([convert(child) for child in node.value], place, "list")
-            return cls([(convert(key), convert(child)) for key, child in node.value], place, "mapping")
-
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-            if root is None:
-                raise DirectionError(f"{where}: the direction is empty", "write for example: emotion: happy:0.8")
-            return convert(root)
-        except yaml.MarkedYAMLError as error:
-            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise DirectionError(f"{where}{line}: not valid YAML or JSON ({error.problem})") from error
-        except (yaml.YAMLError, RecursionError) as error:
-            raise DirectionError(f"{where}: not valid YAML or JSON ({' '.join(str(error).split())})") from error
-
-    @classmethod
-    def from_python(cls, value: object, where: str) -> _Node:
-        if isinstance(value, Mapping):
-            pairs = [(cls(str(k), where), cls.from_python(v, f"{where}.{k}")) for k, v in value.items()]
-            return cls(pairs, where, "mapping")
-        if isinstance(value, list | tuple):
-            return cls([cls.from_python(v, f"{where}[{i}]") for i, v in enumerate(value)], where, "list")
-        return cls(_text(value) if isinstance(value, int | float) else str(value), where)
-
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Put the place in front of complaints that do not know theirs."""
-        try:
-            yield
-        except DirectionError as error:
-            if error.what.startswith(self.where.rsplit(":", 1)[0]):
-                raise
-            raise DirectionError(f"{self.where}: {error.what}", error.remedy) from None
-
-    def mapping(self, keys: Sequence[str], what: str) -> dict[str, _Node]:
-        """The entries under known keys, each given once."""
-        if self.kind != "mapping":
-            raise DirectionError(f"{self.where}: expected entries such as {keys[0]}: …, found {self._found()}")
-        entries: dict[str, _Node] = {}
-        for key, value in cast("list[tuple[_Node, _Node]]", self.value):
-            with key.located():
-                name = _choose(key.text(), keys, what)
-                if name in entries:
-                    raise DirectionError(f"{what} {name!r} is given twice", "keep one")
-            entries[name] = value
-        return entries
-
-    def items(self) -> list[_Node]:
-        """The elements of a list, or the comma-separated parts of a text."""
-        if self.kind == "list":
-            return cast("list[_Node]", self.value)
-        return [_Node(part.strip(), self.where) for part in re.split(r",(?![^(]*\))", self.text())]
-
-    def text(self) -> str:
-        if self.kind != "text":
-            raise DirectionError(f"{self.where}: expected one value, found {self._found()}")
-        return str(self.value).strip()
-
-    def number(self) -> float:
-        text = self.text()
-        try:
-            return float(text)
-        except ValueError:
-            raise DirectionError(f"{self.where}: expected a number, found {text!r}") from None
-
-    def seconds(self) -> float:
-        """A time: ``1.2`` or ``1.2s``."""
-        return _Node(self.text().removesuffix("s"), self.where).number()
-
-    def _found(self) -> str:
-        return f"a {self.kind}" if self.kind != "text" else repr(self.value)
-
 
 def _text(number: float) -> str:
     """The shortest text that reads back as the same number."""
     return repr(float(number)).removesuffix(".0")
-
-
-def _timed(node: _Node) -> tuple[float, _Node]:
-    """Split ``1.2s:rest``; a part without a time stands at 0 s."""
-    match = re.fullmatch(r"([-+.\w]+?)\s*s\s*:\s*(.*)", node.text()) if node.kind == "text" else None
-    if match and re.match(r"[-+.\d]", match[1]):
-        return _Node(match[1], node.where).seconds(), _Node(match[2], node.where)
-    return 0.0, node
-
-
-def _emotion_key(node: _Node) -> EmotionKey:
-    if node.kind == "mapping":
-        entries = node.mapping(("at", "emotion", "intensity", "va"), "key of an emotion keyframe")
-        time = entries["at"].seconds() if "at" in entries else 0.0
-        if "va" in entries:
-            point = [part.number() for part in entries["va"].items()]
-            with node.located():
-                return EmotionKey(time, va=_point(point))
-        if "emotion" not in entries:
-            raise DirectionError(f"{node.where}: an emotion keyframe needs emotion: or va:")
-        _, body = _timed(entries["emotion"])
-        if "intensity" in entries:
-            body = _Node(f"{body.text()}:{entries['intensity'].text()}", entries["intensity"].where)
-    else:
-        time, body = _timed(node)
-    text = body.text()
-    with body.located():
-        if match := re.fullmatch(r"va\s*\((.*)\)", text):
-            return EmotionKey(time, va=_point([part.number() for part in _Node(match[1], body.where).items()]))
-        label, _, intensity = text.partition(":")
-        amount = _Node(intensity, body.where).number() if intensity else 1.0
-        return EmotionKey(time, label.strip(), amount)
-
-
-def _point(numbers: Sequence[float]) -> tuple[float, float]:
-    if len(numbers) != 2:
-        raise DirectionError(f"va has {len(numbers)} numbers", "it takes two: valence and arousal")
-    return numbers[0], numbers[1]
-
-
-def _emotion(node: _Node) -> tuple[EmotionKey, ...]:
-    keys = [_emotion_key(item) for item in ([node] if node.kind == "mapping" else node.items())]
-    if keys and keys[0].time > 0:
-        keys.insert(0, EmotionKey())
-    with node.located():
-        _check_times([key.time for key in keys], "emotion")
-    return tuple(keys)
-
-
-def _curve(node: _Node, default: float) -> Curve:
-    """A number, ``0s:1, 2s:0.5``, or a list of ``[seconds, value]``; before the first keyframe the default stands."""
-    keys: list[tuple[float, float]] = []
-    for item in node.items():
-        if item.kind == "list":
-            pair = item.items()
-            if len(pair) != 2:
-                raise DirectionError(f"{item.where}: a keyframe has {len(pair)} parts", "write [seconds, value]")
-            keys.append((pair[0].seconds(), pair[1].number()))
-        else:
-            time, body = _timed(item)
-            keys.append((time, body.number()))
-    if keys and keys[0][0] > 0:
-        keys.insert(0, (0.0, default))
-    with node.located():
-        return Curve(tuple(keys))
-
-
-def _curves(node: _Node, lane: type[T], main: str) -> T:
-    """A lane made of curves: a mapping of them, or just the main one."""
-    defaults = {f.name: f.default.keys[0][1] for f in fields(lane) if isinstance(f.default, Curve)}  # type: ignore[arg-type]
-    texts = tuple(f.name for f in fields(lane) if f.name not in defaults)  # type: ignore[arg-type]
-    entries = node.mapping((*defaults, *texts), "key") if node.kind == "mapping" else {main: node}
-    values: dict[str, Any] = {}
-    for name, value in entries.items():
-        values[name] = _curve(value, defaults[name]) if name in defaults else value.text()
-        with value.located():
-            lane(**{name: values[name]})  # so that a complaint names the line of its own value
-    return lane(**values)
-
-
-def _style(node: _Node) -> StyleChoice:
-    if node.kind != "mapping":
-        name, _, strength = node.text().partition(":")
-        amount = _Node(strength, node.where).number() if strength else 1.0
-        with node.located():
-            if Path(name).suffix:
-                return StyleChoice(reference=name, strength=amount)
-            return StyleChoice(name=name.strip(), strength=amount)
-    entries = node.mapping(("name", "reference", "vector", "strength"), "key of style")
-    if len(entries.keys() - {"strength"}) > 1:
-        raise DirectionError(f"{node.where}: style has several of name, reference and vector", "keep one")
-    values: dict[str, Any] = {name: entries[name].text() for name in ("name", "reference") if name in entries}
-    if "vector" in entries:
-        values["vector"] = tuple((k, v.number()) for k, v in entries["vector"].mapping(HABITS, "habit").items())
-    if "strength" in entries:
-        values["strength"] = entries["strength"].number()
-    for name, value in values.items():
-        with entries[name].located():
-            StyleChoice(**{name: value})
-    return StyleChoice(**values)
-
-
-def _blink_event(node: _Node) -> BlinkEvent:
-    if node.kind == "mapping":
-        entries = node.mapping(("at", "duration", "side"), "key of a blink")
-        if "at" not in entries:
-            raise DirectionError(f"{node.where}: a blink needs at: with its time in seconds")
-        values: dict[str, Any] = {"time": entries["at"].seconds()}
-        if "duration" in entries:
-            values["duration"] = entries["duration"].seconds()
-        if "side" in entries:
-            values["side"] = entries["side"].text()
-    else:
-        values = {"time": node.seconds()}
-    with node.located():
-        return BlinkEvent(**values)
-
-
-def _blink(node: _Node) -> Blinks:
-    if node.kind == "text" and node.text() == "none":
-        return Blinks(rate=Curve.constant(0))
-    entries = node.mapping(("rate", "events"), "key of blink") if node.kind == "mapping" else {"rate": node}
-    # Someone who lists the blinks wants these and no others.
-    rate = Curve.constant(0) if "events" in entries else None
-    if "rate" in entries:
-        rate = _curve(entries["rate"], 15)
-    events = tuple(_blink_event(item) for item in entries["events"].items()) if "events" in entries else ()
-    with entries.get("rate", node).located():
-        return Blinks(rate, events)
-
-
-def _regions(node: _Node) -> dict[str, Region]:
-    return {name: _curves(value, Region, "gain") for name, value in node.mapping(REGIONS, "region").items()}
-
-
-def _transition(node: _Node) -> float:
-    with node.located():
-        _check(node.seconds(), 0.1, 10, "transition in seconds")
-    return node.seconds()
-
-
-_READERS: Mapping[str, Any] = {
-    "emotion": _emotion,
-    "transition": _transition,
-    "lips": lambda node: _curves(node, Lips, "gain"),
-    "style": _style,
-    "blink": _blink,
-    "regions": _regions,
-    "head": lambda node: _curves(node, HeadPose, "amount"),
-    "gaze": lambda node: _curves(node, GazeTarget, "amount"),
-}
 
 
 def _plain(value: Any) -> Any:
