@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from mien.face.rig import load_rig
 from mien.rendering.raster import Integers, fill_triangles
-from mien.types import Array, FaceIdentity, FaceMotion, Frame
+from mien.rotations import compose
+from mien.types import Array, FaceMotion, Frame, Portrait
 
 _COLOURS = {
     "skin": (184, 172, 165),
@@ -35,16 +37,19 @@ _SAMPLES = 2  # per pixel and direction
 class MeshRenderer:
     """Draws the rig's face in motion on a plain background."""
 
-    def __init__(self, identity: FaceIdentity | None = None, *, rig: str = "builtin", size: int = 512) -> None:
+    def __init__(self, portrait: Portrait | None = None, *, size: int = 512) -> None:
         """Choose whose face to show and how large.
 
         Args:
-            identity: the person; the rig's mean face without.
-            rig: name of the rig if there is no identity.
+            portrait: gives the face's shape and its expression and pose at rest; the builtin rig's mean face without.
             size: width and height of the picture in pixels.
         """
-        self._rig = load_rig(identity.rig if identity else rig)
+        identity = portrait.identity if portrait else None
+        self._rig = load_rig(identity.rig if identity else "builtin")
         self._identity = identity
+        self._rest = (
+            portrait.rest if portrait else FaceMotion.zeros(1, 25.0, expression_names=self._rig.expression_names)
+        )
         self._size = size
         triangles, colours, inside = [], [], []
         owner: list[Integers] = []
@@ -72,7 +77,7 @@ class MeshRenderer:
         """The face in that motion, frame by frame.
 
         Args:
-            motion: on the same rig; no motion is the neutral face looking at the viewer.
+            motion: on the same rig, relative to the portrait's rest as for the warp renderer.
 
         Yields:
             ``(size, size, 3)`` frames, equal bytes for equal motion.
@@ -81,8 +86,17 @@ class MeshRenderer:
             ValueError: if the motion is on another rig.
         """
         for index in range(len(motion)):
-            frame = motion[index : index + 1]
+            frame = self._absolute(motion[index : index + 1])
             yield self._draw(self._rig.pose(self._rig.vertices(frame, self._identity), frame)[0])
+
+    def _absolute(self, motion: FaceMotion) -> FaceMotion:
+        rest = self._rest
+        weights = {name: np.clip(motion.column(name) + rest.column(name), 0, 1) for name in motion.expression_names}
+        return replace(
+            motion.with_columns(weights),
+            head_pose=compose(rest.head_pose, motion.head_pose),  # about the head's own axes
+            eye_pose=motion.eye_pose + rest.eye_pose,
+        )
 
     def _skin_colours(self, vertices: Integers) -> Array:
         """``(N, 3)`` skin, and lips inside their outline."""

@@ -41,6 +41,8 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
         out: ``(h, w, A)`` the values drawn. Changed in place.
     """
     height, width, n_values = out.shape
+    zero, one, slack = np.float32(0), np.float32(1), np.float32(1e-4)
+    at, step = np.empty(n_values, np.float32), np.empty(n_values, np.float32)
     for t in range(len(triangles)):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
@@ -52,28 +54,38 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
         c_dx, c_dy = -(by - ay) / area, (bx - ax) / area
         left, right = max(0, int(np.ceil(min(ax, bx, cx) - 1e-3))), min(width - 1, int(max(ax, bx, cx) + 1e-3))
         top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 1e-3))), min(height - 1, int(max(ay, by, cy) + 1e-3))
+        z_step = b_dx * (points[b, 2] - points[a, 2]) + c_dx * (points[c, 2] - points[a, 2])
+        for k in range(n_values):
+            step[k] = b_dx * (values[b, k] - values[a, k]) + c_dx * (values[c, k] - values[a, k])
         for y in range(top, bottom + 1):
             # The span of x in which all three weights are at least zero, solved per row.
-            base_b = -ax * b_dx + (y - ay) * b_dy
-            base_c = -ax * c_dx + (y - ay) * c_dy
+            row = np.float32(y) - ay
+            weight_b, weight_c = row * b_dy - ax * b_dx, row * c_dy - ax * c_dx
             start, end = np.float32(left), np.float32(right)
-            for base, slope in ((base_b, b_dx), (base_c, c_dx), (1 - base_b - base_c, -b_dx - c_dx)):
+            for base, slope in ((weight_b, b_dx), (weight_c, c_dx), (one - weight_b - weight_c, -b_dx - c_dx)):
                 if slope > 1e-9:
-                    start = max(start, (-1e-4 - base) / slope)
+                    start = max(start, (-slack - base) / slope)
                 elif slope < -1e-9:
-                    end = min(end, (-1e-4 - base) / slope)
-                elif base < -1e-4:
-                    end = np.float32(-1)
-            for x in range(int(np.ceil(start)), int(np.floor(end)) + 1):
-                weight_b = base_b + x * b_dx
-                weight_c = base_c + x * c_dx
-                weight_a = 1 - weight_b - weight_c
-                z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
-                if z <= depth[y, x]:
-                    continue
-                depth[y, x] = z
-                for k in range(n_values):
-                    out[y, x, k] = weight_a * values[a, k] + weight_b * values[b, k] + weight_c * values[c, k]
+                    end = min(end, (-slack - base) / slope)
+                elif base < -slack:
+                    end = -one
+            first, last = int(np.ceil(start)), int(np.floor(end))
+            if first > last:
+                continue
+            weight_b += np.float32(first) * b_dx
+            weight_c += np.float32(first) * c_dx
+            weight_a = one - weight_b - weight_c
+            z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
+            for k in range(n_values):
+                at[k] = weight_a * values[a, k] + weight_b * values[b, k] + weight_c * values[c, k]
+            distance = zero
+            for x in range(first, last + 1):
+                here = z + distance * z_step
+                if here > depth[y, x]:
+                    depth[y, x] = here
+                    for k in range(n_values):
+                        out[y, x, k] = at[k] + distance * step[k]
+                distance += one
 
 
 @compiled
@@ -149,32 +161,28 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
 
 
 @compiled
-def blend_maps(around: Array, face: Array, face_left: int, face_top: int, left: int, top: int, out: Array) -> None:
-    """Where each pixel of a window comes from: the surroundings' displacement and, over it, the face's.
+def blend_places(places: Array, face: Array, face_left: int, face_top: int, left: int, top: int) -> None:
+    """Lay the face's displacement over the places that a window's pixels come from.
 
-    Displacements are blended, not colours, so that no ghost appears where the two meet.
+    Places are blended, not colours, so that no ghost appears where face and surroundings meet.
 
     Args:
-        around: ``(h, w, 2)`` backward displacement x and y of the window, pixels.
-        face: ``(fh, fw, 4)`` backward displacement x and y, opacity, brightness change; opacity 0 outside the face.
+        places: ``(h, w, 2)`` picture x and y that each pixel of the window shows, changed in place.
+        face: ``(fh, fw, 4 or more)`` backward displacement x and y, opacity, brightness change; opacity 0 outside.
         face_left: picture column of the face array's first column.
         face_top: picture row of the face array's first row.
         left: picture column of the window.
         top: picture row of the window.
-        out: ``(h, w, 2)`` picture x and y, overwritten.
     """
-    height, width = out.shape[:2]
-    for y in range(height):
-        for x in range(width):
-            out[y, x, 0] = around[y, x, 0] + np.float32(x + left)
-            out[y, x, 1] = around[y, x, 1] + np.float32(y + top)
-    for face_y in range(max(0, top - face_top), min(face.shape[0], top + height - face_top)):
-        for face_x in range(max(0, left - face_left), min(face.shape[1], left + width - face_left)):
-            opacity = face[face_y, face_x, 2]
+    height, width = places.shape[:2]
+    for i in range(max(0, top - face_top), min(face.shape[0], top + height - face_top)):
+        y = i + face_top - top
+        for j in range(max(0, left - face_left), min(face.shape[1], left + width - face_left)):
+            opacity = face[i, j, 2]
             if opacity > 0:
-                x, y = face_x + face_left - left, face_y + face_top - top
-                out[y, x, 0] += (face[face_y, face_x, 0] - around[y, x, 0]) * opacity
-                out[y, x, 1] += (face[face_y, face_x, 1] - around[y, x, 1]) * opacity
+                x = j + face_left - left
+                places[y, x, 0] += (np.float32(j + face_left) + face[i, j, 0] - places[y, x, 0]) * opacity
+                places[y, x, 1] += (np.float32(i + face_top) + face[i, j, 1] - places[y, x, 1]) * opacity
 
 
 @compiled
@@ -183,7 +191,7 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
 
     Args:
         out: the output picture, changed in place.
-        face: ``(fh, fw, 4)`` as in :func:`blend_maps`; the brightness change is relative.
+        face: ``(fh, fw, 4 or more)`` as in :func:`blend_places`; the brightness change is relative.
         left: picture column of the face array.
         top: picture row of the face array.
     """
@@ -193,9 +201,10 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
         for x in range(first_x, last_x):
             if face[y, x, 2] <= 0:
                 continue
-            gain = 1 + face[y, x, 3] * face[y, x, 2]
-            across = abs(face[y, x + 1, 0] - face[y, x, 0]) + abs(face[y, x + 1, 1] - face[y, x, 1])
-            down = abs(face[y + 1, x, 0] - face[y, x, 0]) + abs(face[y + 1, x, 1] - face[y, x, 1])
+            gain = np.float32(1) + face[y, x, 3] * face[y, x, 2]
+            dx, dy = face[y, x, 0], face[y, x, 1]
+            across = abs(face[y, x + 1, 0] - dx) + abs(face[y, x + 1, 1] - dy)
+            down = abs(face[y + 1, x, 0] - dx) + abs(face[y + 1, x, 1] - dy)
             fold = (face[y, x + 1, 2] > 0 and across > 1.5) or (face[y + 1, x, 2] > 0 and down > 1.5)
             if gain == 1 and not fold:
                 continue

@@ -104,9 +104,9 @@ class HeadLayer:
         self.left, self.top = int(low[0]), int(low[1])
         self.width, self.height = int(high[0]) - self.left, int(high[1]) - self.top
         self.cell = max(2, round(2 * float(frame.radii[1]) / _CELLS_PER_HEAD))
-        columns, rows = (-(-n // self.cell) for n in (self.width, self.height))
-        # Grid points are the middles of cells, as picture scaling counts.
-        x, y = ((np.arange(n) + 0.5) * self.cell - 0.5 for n in (columns, rows))
+        # Grid points are the middles of cells, as picture scaling counts; one cell more on every side.
+        columns, rows = (-(-n // self.cell) + 2 for n in (self.width, self.height))
+        x, y = ((np.arange(n) - 0.5) * self.cell - 0.5 for n in (columns, rows))
         x, y = np.meshgrid(self.left + x, self.top + y)
         grid = np.stack([x, y], -1)
 
@@ -153,8 +153,8 @@ class HeadLayer:
         person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
         return np.asarray(hair * person * neck)
 
-    def backward(self, turn: Array, shift: Array, expression: Array) -> Array:
-        """Where each grid point's picture comes from.
+    def move(self, turn: Array, shift: Array, expression: Array) -> tuple[int, int, int, int]:
+        """Move the grid.
 
         Args:
             turn: ``(3, 3)`` rotation of the head in picture space.
@@ -162,7 +162,7 @@ class HeadLayer:
             expression: ``(478, 2)`` pixels, displacements of the landmarks by the expression.
 
         Returns:
-            ``(height, width, 2)`` pixels, for each pixel of the layer.
+            Left, top, right, bottom of what moves, picture pixels; all equal if nothing does.
         """
         pivot = self._frame.pivot
         dx = self._grid[..., 0] - pivot[0]
@@ -175,20 +175,26 @@ class HeadLayer:
             forward[..., k] = self._weight * (row[0] * dx + row[1] * dy + row[2] * dz + shift[k])
         forward += (self._carry @ expression[self._oval]).reshape(forward.shape)
         invert_displacement(forward, self.cell, self._backward)
-        rows, columns = self._backward.shape[:2]
-        size = (columns * self.cell, rows * self.cell)
-        fine = cv2.resize(self._backward, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(fine[: self.height, : self.width], np.float32)
-
-    def moving(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the part of the layer that :meth:`backward` last moved, layer pixels."""
         moves = np.abs(self._backward).max(-1) > _NOTICEABLE
         if not moves.any():
-            return 0, 0, 0, 0
+            return self.left, self.top, self.left, self.top
         rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
-        left, top = max(int(columns[0]) - 1, 0) * self.cell, max(int(rows[0]) - 1, 0) * self.cell
-        right, bottom = (int(columns[-1]) + 2) * self.cell, (int(rows[-1]) + 2) * self.cell
-        return left, top, min(right, self.width), min(bottom, self.height)
+        return (
+            self.left + max(int(columns[0]) - 2, 0) * self.cell,
+            self.top + max(int(rows[0]) - 2, 0) * self.cell,
+            min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width),
+            min(self.top + (int(rows[-1]) + 1) * self.cell, self.top + self.height),
+        )
+
+    def places(self, left: int, top: int, right: int, bottom: int) -> Array:
+        """``(bottom - top, right - left, 2)``: the picture x and y that each pixel of a box within the layer shows."""
+        low_x, low_y = (left - self.left) // self.cell, (top - self.top) // self.cell
+        high_x, high_y = (right - self.left) // self.cell + 3, (bottom - self.top) // self.cell + 3
+        coarse = (self._grid + self._backward)[low_y:high_y, low_x:high_x]
+        size = (coarse.shape[1] * self.cell, coarse.shape[0] * self.cell)
+        fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+        x, y = left - self.left - (low_x - 1) * self.cell, top - self.top - (low_y - 1) * self.cell
+        return np.asarray(fine[y : y + bottom - top, x : x + right - left], np.float32)
 
 
 def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import Integers, blend_maps, fill_triangles, relight
+from mien.rendering.raster import Integers, blend_places, fill_triangles, relight
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
@@ -234,16 +234,14 @@ class WarpRenderer:
         depth = np.full((size[1], size[0]), -np.inf, np.float32)
         points = (now - np.array([low[0], low[1], 0])).astype(np.float32)
         fill_triangles(points, values.astype(np.float32), surface.triangles, depth, face)
-        around = head.backward(moved.turn, moved.shift, moved.expression[:, :2])
-        left, top, right, bottom = head.moving()
-        corner = np.array([head.left, head.top])
-        left, top = np.minimum([left, top] if right else low - corner, low - corner)
-        right, bottom = np.maximum([right, bottom], high - corner)
-        places = np.empty((bottom - top, right - left, 2), np.float32)
-        left_top = int(left + head.left), int(top + head.top)
-        blend_maps(around[top:bottom, left:right], face, int(low[0]), int(low[1]), *left_top, places)
-        window = out[left_top[1] : left_top[1] + bottom - top, left_top[0] : left_top[0] + right - left]
-        window[:] = cv2.remap(self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        left, top, right, bottom = head.move(moved.turn, moved.shift, moved.expression[:, :2])
+        left, top = min(left, int(low[0])), min(top, int(low[1]))
+        right, bottom = max(right, int(high[0])), max(bottom, int(high[1]))
+        places = head.places(left, top, right, bottom)
+        blend_places(places, face, int(low[0]), int(low[1]), left, top)
+        out[top:bottom, left:right] = cv2.remap(
+            self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         relight(out, face, int(low[0]), int(low[1]))
         self._draw_eyes(out, moved, now, face[..., 4], low)
         self._draw_mouth(out, moved, now)
