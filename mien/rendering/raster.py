@@ -186,7 +186,7 @@ def blend_places(places: Array, face: Array, face_left: int, face_top: int, left
 
 
 @compiled
-def relight(out: Frame, face: Array, left: int, top: int) -> None:
+def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: Array) -> None:
     """Change the brightness of a drawn face, and soften the edges where skin folds over skin.
 
     Args:
@@ -194,6 +194,8 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
         face: ``(fh, fw, 4 or more)`` as in :func:`blend_places`; the brightness change is relative.
         left: picture column of the face array.
         top: picture row of the face array.
+        folds: ``(mh, mw)`` more change of brightness, lying on the photo and carried along with the skin.
+        place: ``(3,)`` picture x and y of its first sample, samples per pixel.
     """
     first_y, last_y = max(1, 1 - top), min(face.shape[0], out.shape[0] - top) - 1
     first_x, last_x = max(1, 1 - left), min(face.shape[1], out.shape[1] - left) - 1
@@ -201,8 +203,15 @@ def relight(out: Frame, face: Array, left: int, top: int) -> None:
         for x in range(first_x, last_x):
             if face[y, x, 2] <= 0:
                 continue
-            gain = np.float32(1) + face[y, x, 3] * face[y, x, 2]
             dx, dy = face[y, x, 0], face[y, x, 1]
+            u, v = (np.float32(x + left) + dx - place[0]) * place[2], (np.float32(y + top) + dy - place[1]) * place[2]
+            gain = np.float32(1) + face[y, x, 3] * face[y, x, 2]
+            j0, i0 = int(u), int(v)
+            if 0 <= i0 < folds.shape[0] - 1 and 0 <= j0 < folds.shape[1] - 1:
+                u, v = u - np.float32(j0), v - np.float32(i0)
+                low = folds[i0, j0] + (folds[i0, j0 + 1] - folds[i0, j0]) * u
+                high = folds[i0 + 1, j0] + (folds[i0 + 1, j0 + 1] - folds[i0 + 1, j0]) * u
+                gain *= np.float32(1) + (low + (high - low) * v) * face[y, x, 2]
             across = abs(face[y, x + 1, 0] - dx) + abs(face[y, x + 1, 1] - dy)
             down = abs(face[y + 1, x, 0] - dx) + abs(face[y + 1, x, 1] - dy)
             fold = (face[y, x + 1, 2] > 0 and across > 1.5) or (face[y + 1, x, 2] > 0 and down > 1.5)

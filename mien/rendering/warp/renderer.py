@@ -22,6 +22,7 @@ from mien.rendering.warp.head import HeadLayer, head_frame
 from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
 from mien.rendering.warp.surface import HOLES, build_surface
+from mien.rendering.warp.wrinkles import Wrinkles
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceMotion, Frame, Portrait
 
@@ -48,6 +49,7 @@ _NOTICEABLE = 0.02
 class _Moved:
     """One frame of the face in picture space; displacements are by the expression only, before the head turns."""
 
+    weights: Array  # (E,) of the rig's expressions
     expression: Array  # (478, 3)
     parts: Array  # (V, 3) the rig's vertices, head turned
     gaze: Array  # (2, 2) left, right
@@ -104,6 +106,7 @@ class WarpRenderer:
             still[rig.contours[name]] = 0.3
         still[oval] = 0.0
         self._shading = Shading(self._photo, landmarks[:468], triangles, still)
+        self._wrinkles = Wrinkles(self._photo, landmarks[:, :2], rig.expression_names)
         self._clockwise = {name: self._orientation(name) for name in HOLES}
         self._eyes = [
             EyeLayer(
@@ -170,7 +173,7 @@ class WarpRenderer:
         gaze = np.stack([self._gaze(eye, motion) @ to_picture for eye in range(2)])[:, :2]
         expression = self._meet(change[:478])
         parts = self._turned(np.asarray(self._rest_parts + change, np.float32), turn, shift)
-        return _Moved(expression, parts, gaze.astype(np.float32), turn, shift)
+        return _Moved(weights, expression, parts, gaze.astype(np.float32), turn, shift)
 
     def _gaze(self, eye: int, motion: FaceMotion) -> Array:
         """How far the iris moves in its socket, metres, head axes."""
@@ -242,7 +245,9 @@ class WarpRenderer:
         out[top:bottom, left:right] = cv2.remap(
             self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        relight(out, face, int(low[0]), int(low[1]))
+        folds = self._wrinkles.change(self._rest_weights, moved.weights)
+        place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
+        relight(out, face, int(low[0]), int(low[1]), np.zeros((1, 1), np.float32) if folds is None else folds, place)
         self._draw_eyes(out, moved, now, face[..., 4], low)
         self._draw_mouth(out, moved, now)
         return out
