@@ -6,8 +6,8 @@
 Filmed clips with sound (GRID, speaker 1, and others) are tracked with the Face Landmarker task, an estimator that mien
 does not use. From the sound alone mien makes lip motion. Printed are, per road to the phones (text, recognised,
 acoustic): the correlation of the inner-lip opening over time, its lag (minus: the made lips come first), the
-distribution of the opening and of mouth shapes, and how fast the lips move. Constants were tuned on the clips of even
-position (A); those of odd position (B) were not looked at. Also printed: agreement of the phone loop with forced
+distribution of the opening and of mouth shapes, and how fast the lips move. A and B are every other clip: constants
+were chosen by hand with A in view. Also printed: agreement of the phone loop with forced
 alignment, and closures found in German, which has no text here.
 """
 
