@@ -121,7 +121,8 @@ def _read_rows(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     table = np.array(values)
     if not np.isfinite(table).all():
         raise FormatError(f"{path}: row {int(np.argwhere(~np.isfinite(table))[0, 0]) + 1} holds NaN or infinity")
-    return np.array(times), table
+    midnights = np.cumsum(np.diff(times, prepend=times[0]) < -_DAY / 2)
+    return np.array(times) + midnights * _DAY, table
 
 
 def _columns(path: Path, header: Sequence[str]) -> list[int]:

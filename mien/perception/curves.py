@@ -22,8 +22,9 @@ _JITTER = 3.0
 
 _BLINK_RISE = 0.28
 _BLINK_FALL = 0.12
-_BLINK_BASELINE = 1.5
-_LONGEST_BLINK = 0.8
+"""A blink closes the lids by more than the first and is over when they are within the second of where they were."""
+_LONGEST_BLINK = 0.6
+"""Seconds; lids that stay shut longer are closed eyes."""
 
 
 def cut_positions(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
@@ -95,28 +96,29 @@ def _jitter(shot: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def find_blinks(closure: Array, fps: float) -> list[tuple[float, float]]:
     """Start and end of every blink in seconds.
 
-    A blink rises above the eye's usual closure around it (which is higher for narrow eyes and for eyes that look down)
-    and falls back soon.
+    A blink stands out from the lowest closure shortly before and shortly after, whichever is higher: narrow eyes, eyes
+    that look down and eyes that stay shut are no blinks.
 
     Args:
         closure: ``(T,)`` mean of ``eyeBlinkLeft`` and ``eyeBlinkRight`` in [0, 1].
         fps: frames per second.
     """
-    from scipy.ndimage import percentile_filter
+    from scipy.ndimage import minimum_filter1d
 
     if len(closure) < 3:
         return []
-    window = 2 * round(_BLINK_BASELINE * fps / 2) + 1
-    raised = closure - percentile_filter(closure, 30, size=window, mode="nearest")
+    reach = max(1, round(_LONGEST_BLINK * fps))
+    before = minimum_filter1d(closure, reach + 1, origin=reach // 2, mode="nearest")
+    after = minimum_filter1d(closure, reach + 1, origin=-((reach + 1) // 2), mode="nearest")
+    raised = closure - np.maximum(before, after)
     blinks = []
-    start = None
-    for frame, value in enumerate(raised):
-        if start is None and value > _BLINK_RISE:
-            start = frame
-            while start > 0 and raised[start - 1] > _BLINK_FALL:
-                start -= 1
-        elif start is not None and value < _BLINK_FALL:
-            if (frame - start) / fps <= _LONGEST_BLINK:
+    start: int | None = None
+    peak = 0.0
+    for frame, value in enumerate((*raised, 0.0)):
+        if value > _BLINK_FALL:
+            start, peak = (frame, value) if start is None else (start, max(peak, value))
+        elif start is not None:
+            if peak > _BLINK_RISE:
                 blinks.append((start / fps, frame / fps))
             start = None
     return blinks

@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+
+from mien.errors import InputError, NoFaceError, OutputError
+from mien.media.image import read_image, write_image
+from mien.media.motion_file import read_motion
+from mien.media.video import VideoReader, write_video
+from mien.pipelines.track import TrackOptions, track
+
+
+@pytest.fixture(scope="module")
+def clip(sample_portrait, tmp_path_factory):
+    """Twelve frames of a face that drifts to the right."""
+    photo = read_image(sample_portrait, max_side=400)
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_video(path, (np.roll(photo, 2 * i, axis=1) for i in range(12)), 25)
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv"])
+def test_a_clip_becomes_motion(clip, tmp_path, ending):
+    result = track(TrackOptions(clip, tmp_path / f"a.{ending}"))
+    motion = read_motion(result.output)
+    assert len(motion) == result.n_frames == result.found == 12
+    assert motion.fps == result.fps == 25
+    assert motion.expression.min() >= 0 and motion.expression.max() <= 1
+
+
+def test_motion_can_be_resampled(clip, tmp_path):
+    result = track(TrackOptions(clip, tmp_path / "a.npz", fps=50))
+    assert result.n_frames == len(read_motion(result.output)) == 24
+
+
+def test_the_overlay_has_every_frame_and_shows_the_face(clip, tmp_path):
+    result = track(TrackOptions(clip, tmp_path / "a.mp4"))
+    drawn, given = list(VideoReader(result.output)), list(VideoReader(clip))
+    assert len(drawn) == len(given) == 12
+    changed = np.abs(drawn[0].astype(int) - given[0]).max(axis=2) > 40
+    assert 0.01 < changed.mean() < 0.5
+
+
+def test_the_summary_holds_what_was_seen(clip, tmp_path):
+    track(TrackOptions(clip, tmp_path / "a.json"))
+    summary = json.loads((tmp_path / "a.json").read_text())
+    assert summary["n_frames"] == summary["frames_with_face"] == 12
+    assert summary["blinks"] == [] and summary["shots"] == [0.0]
+    assert set(summary["expression"]["jawOpen"]) == {"mean", "min", "max"}
+
+
+@pytest.mark.parametrize("ending", ["npz", "json", "png"])
+def test_a_picture_is_one_frame(sample_portrait, tmp_path, ending):
+    result = track(TrackOptions(sample_portrait, tmp_path / f"a.{ending}"))
+    assert result.n_frames == 1 and result.output.stat().st_size > 0
+
+
+@pytest.mark.parametrize("ending", ["mp3", "", "npy"])
+def test_other_endings_are_refused_before_any_work(tmp_path, ending):
+    with pytest.raises(OutputError, match="end -o in one of"):
+        track(TrackOptions(tmp_path / "missing.mp4", tmp_path / f"a.{ending}"))
+
+
+def test_endings_must_suit_the_input(sample_portrait, clip, tmp_path):
+    with pytest.raises(OutputError, match=r"\.png"):
+        track(TrackOptions(sample_portrait, tmp_path / "a.mp4"))
+    with pytest.raises(OutputError, match=r"\.mp4"):
+        track(TrackOptions(clip, tmp_path / "a.png"))
+
+
+def test_without_a_face_nothing_is_written(tmp_path):
+    write_image(tmp_path / "grey.png", np.full((128, 128, 3), 128, np.uint8))
+    with pytest.raises(NoFaceError):
+        track(TrackOptions(tmp_path / "grey.png", tmp_path / "a.npz"))
+    assert not (tmp_path / "a.npz").exists()
+    with pytest.raises(InputError):
+        track(TrackOptions(tmp_path / "missing.png", tmp_path / "a.npz"))
