@@ -255,7 +255,7 @@ def _smooth_lid(out: Frame, lid: Array, back: Array, place: Array, skin: Array, 
             seen = (np.float32(out[y, x, 0]) + out[y, x, 1] + out[y, x, 2]) / max(clean[0] + clean[1] + clean[2], 1.0)
             # Only lashes may be darker than the skin, and a closed lid has at least a soft line at its edge.
             shade = 1.0 - 0.14 * min(lid[y, x], 1.0)
-            shade += (min(seen, 0.75, shade) - shade) * lashes
+            shade += (min(seen, 0.55, shade) - shade) * lashes
             for k in range(3):
                 mixed = out[y, x, k] + (clean[k] * shade - out[y, x, k]) * amount
                 out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))

@@ -197,9 +197,9 @@ class WarpRenderer:
         skin = np.percentile(self._photo[rows, columns].astype(np.float32), 60, axis=0)
         whites = [eye.white_colour for eye in self._eyes if eye.usable]
         eyes = np.mean(whites, axis=0) if whites else skin
-        brightness = max(float(skin.mean()) * 1.05, float(eyes.mean()) * 1.05)
-        tint = 0.6 * eyes / max(float(eyes.mean()), 1.0) + 0.4 * skin / max(float(skin.mean()), 1.0)
-        return np.asarray(np.minimum(tint * min(brightness, 235.0), 250.0), np.float32)
+        brightness = max(1.25 * float(skin.mean()), 1.2 * float(eyes.mean()))
+        tint = 0.75 * eyes / max(float(eyes.mean()), 1.0) + 0.25 * skin / max(float(skin.mean()), 1.0)
+        return np.asarray(np.minimum(tint * min(brightness, 232.0), 245.0), np.float32)
 
     def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
         pivot = self._frame.pivot

@@ -63,10 +63,10 @@ FOLDS: tuple[_Fold, ...] = (
     _fold((448, 449, 450, 451, 452), 0.012, cheekSquintLeft=0.7, eyeSquintLeft=0.4),
     _fold((228, 229, 230, 231, 232), 0.012, cheekSquintRight=0.7, eyeSquintRight=0.4),
     # from the corners of the mouth downwards
-    _fold(((291, 410), (422, 291), (422, 424)), 0.016, mouthFrownLeft=0.9),
-    _fold(((61, 186), (202, 61), (202, 204)), 0.016, mouthFrownRight=0.9),
+    _fold(((291, 410), (422, 291), (422, 424)), 0.020, mouthFrownLeft=1.0),
+    _fold(((61, 186), (202, 61), (202, 204)), 0.020, mouthFrownRight=1.0),
     # above the chin
-    _fold((204, (106, 182), (83, 18), (18, 313), (335, 406), 424), 0.016, mouthShrugLower=1.0, mouthFrownLeft=0.2),
+    _fold((204, (106, 182), (83, 18), (18, 313), (335, 406), 424), 0.020, mouthShrugLower=1.0, mouthFrownLeft=0.2, mouthFrownRight=0.2),
 )
 
 
