@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -35,8 +35,11 @@ Index = npt.NDArray[np.int32]
 RIG_FORMAT = 1
 """Version of the ``.npz`` layout that ``scripts/build_rig.py`` writes."""
 
-GAZE_ANGLE = 0.5
-"""How far an eye has turned when an ``eyeLook*`` weight is 1, radians."""
+GAZE_ANGLE = 0.55
+"""How far an eye has turned when an ``eyeLook*`` weight is 1, radians.
+
+Between what phones capture: about 0.45 for up, 0.6 for in, 0.7 for down and 0.8 for out.
+"""
 
 _ARRAYS = (
     "template",
@@ -69,7 +72,8 @@ class Rig:
         contours: ordered vertex loops by name: ``"face_oval"``, ``"lips_outer"``, ``"lips_inner"``, ``"eye_left"``,
             ``"eye_right"``; the lips start at the subject's right corner along the upper lip, the eyes at the outer
             corner along the upper lid.
-        closures: pairs ``(N, 2)`` of vertices that meet when something closes: ``"lips"``, ``"eye_left"``, ``"eye_right"``.
+        closures: pairs ``(N, 2)`` of vertices that meet when something closes, the upper one first: ``"lips"``,
+            ``"eye_left"``, ``"eye_right"``.
         textures: ``(h, w, 4)`` uint8 RGBA by part: ``"teeth_upper"``, ``"teeth_lower"``.
         lid_spread: ``(V, 14)`` see :meth:`expressions_for`.
         part_anchors: ``(V - 478, 478)`` see :meth:`extend`.
@@ -198,6 +202,60 @@ class Rig:
             raise ValueError(f"offsets: expected {self.n_vertices} vertices, got {motion.offsets.shape[1]}")
 
 
+def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
+    """``motion`` in the expression space of ``rig``, and what is lost: the RMS landmark distance in metres.
+
+    A motion that is on ``rig`` already comes back as it is with 0. Expressions whose names ``rig`` knows keep their
+    weights. What the source rig's other expressions do to the landmarks both rigs share is matched by non-negative
+    least squares with the names that are still free; head pose, gaze and translation pass unchanged. Per-vertex offsets
+    fit no other rig and are dropped; together with the unmatched rest they are the residual.
+
+    Raises:
+        AssetError: if the motion's rig is not there.
+        ValueError: if expressions of its rig are missing there, or the rigs have too few landmarks in common.
+    """
+    if motion.rig == rig.name:
+        return motion, 0.0
+    source = load_rig(motion.rig)
+    common = _common_landmarks(source, rig)
+    source_basis, basis = (
+        r.expression_basis[:, at].astype(np.float64) for r, at in zip((source, rig), common, strict=True)
+    )
+    columns = [source.expression_index[name] for name in motion.expression_names]
+    wanted = np.tensordot(motion.expression, source_basis[columns], 1)
+    if motion.offsets is not None:
+        wanted = wanted + motion.offsets[:, common[0]]
+
+    weights = np.zeros((len(motion), len(rig.expression_names)))
+    for column, name in enumerate(motion.expression_names):
+        if name in rig.expression_index:
+            weights[:, rig.expression_index[name]] = motion.expression[:, column]
+    free = [index for name, index in rig.expression_index.items() if name not in motion.expression_names]
+    rest = wanted - np.tensordot(weights, basis, 1)
+    if free and set(motion.expression_names) - set(rig.expression_names):
+        weights[:, free] = _non_negative(basis[free].reshape(len(free), -1).T, rest.reshape(len(rest), -1))
+        rest = wanted - np.tensordot(weights, basis, 1)
+    residual = float(np.sqrt((rest**2).sum(-1).mean())) if rest.size else 0.0
+    retargeted = replace(
+        motion, rig=rig.name, expression_names=rig.expression_names, expression=weights.astype(np.float32), offsets=None
+    )
+    return retargeted, residual
+
+
+def _common_landmarks(first: Rig, second: Rig) -> tuple[Index, Index]:
+    """Vertices that mean the same on both: all 478 landmarks if both have them, else the 68."""
+    if "landmarks" in first.parts and "landmarks" in second.parts:
+        everyone = np.arange(len(first.template[first.parts["landmarks"]]), dtype=np.int32)
+        return everyone + first.parts["landmarks"].start, everyone + second.parts["landmarks"].start
+    return first.landmark_indices_68, second.landmark_indices_68
+
+
+def _non_negative(design: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy.optimize import nnls
+
+    return np.array([nnls(design, target)[0] for target in targets])
+
+
 @lru_cache(maxsize=8)
 def load_rig(name_or_path: str | Path = "builtin") -> Rig:
     """The rig of that name, or the one in a ``.npz`` file; the same object every time.
@@ -222,7 +280,7 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
 
 
 def _read(path: Path) -> Rig:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         header: dict[str, Any] = json.loads(bytes(file["header"]).decode())
         if header["format"] != "mien.Rig" or header["version"] != RIG_FORMAT:
             raise ValueError(f"format {header['format']} {header['version']}, this mien reads mien.Rig {RIG_FORMAT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from mien.face.regions import REGION_NAMES
 from mien.types import ARKIT_NAMES
 from rigbuild import parts as inner
 from rigbuild import topology as topo
-from rigbuild.binding import N_LANDMARKS, N_SURFACE, Binding, bind, mirror_landmarks, similarity
+from rigbuild.binding import N_LANDMARKS, N_SURFACE, Binding, bind, mirror_landmarks, side_share
 from rigbuild.sources import ICT_EYEBALL, ICT_TEETH_LOWER, Array, Ict, Index, Mesh
 
 N_IDENTITIES = 40
-JAW_SCALE = 0.75
-"""ICT's jawOpen opens the lips by 33 mm; see the card for what tracked faces do at the teacher's 1."""
+CHIN = (152, 148, 377, 175, 199, 176, 400)
+"""Landmarks over the chin's bone: teeth and tongue move as much of ICT's jaw motion as these do."""
 
 ONE_SHAPE_FROM_TWO = {"browInnerUp": ("browInnerUp_L", "browInnerUp_R"), "cheekPuff": ("cheekPuff_L", "cheekPuff_R")}
 LID_RINGS = (
@@ -52,46 +53,78 @@ def reflect(field: Array, mirror: Index) -> Array:
     return np.asarray(field[..., mirror, :] * [-1, 1, 1])
 
 
-def assemble(canonical: Mesh, ict: Ict, faces: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and arrays of the rig file.
+@dataclass(frozen=True)
+class Neutral:
+    """The neutral face: its binding to ICT, the landmarks ``(478, 3)`` m and the parts behind the skin."""
+
+    binding: Binding
+    landmarks: Array
+    behind: dict[str, inner.Part]
+
+
+def neutral_face(canonical: Mesh, ict: Ict, faces: Array, mirror: Index) -> Neutral:
+    """ICT's neutral read off where mediapipe's landmarks are, lips closed, with eyeballs and a mouth.
 
     Args:
-        canonical: MediaPipe's canonical face: triangles and uv.
-        ict: the source of shapes.
+        canonical: MediaPipe's canonical face.
+        ict: the source of the surface.
         faces: ``(N, 478, 3)`` m, tracked neutral faces of N people.
+        mirror: see :func:`mirror_landmarks`.
     """
-    mirror = mirror_landmarks(canonical)
     mean = 0.5 * (faces + reflect(faces, mirror)).mean(0)
     binding = bind(canonical, mean[:N_SURFACE], ict)
     surface = binding.sample(ict.neutral)
     surface = close_lips(0.5 * (surface + reflect(surface, mirror[:N_SURFACE])))
-
     left = inner.eyeball(ict, "left")
     right = inner.eyeball(ict, "right", mirror_of=left)
-    irises = np.concatenate([inner.iris_landmarks(right), inner.iris_landmarks(left)])
-    landmarks = np.concatenate([surface, irises])
+    landmarks = np.concatenate([surface, inner.iris_landmarks(right), inner.iris_landmarks(left)])
     lower = inner.teeth(ict, "lower")
     behind = {
         "eyeball_right": right, "eyeball_left": left, "teeth_upper": inner.teeth(ict, "upper"), "teeth_lower": lower,
         "tongue": inner.tongue(lower), "cavity": inner.cavity(landmarks),
     }  # fmt: skip
+    return Neutral(binding, landmarks, behind)
 
-    expressions = landmark_expressions(ict, binding, mirror, landmarks)
-    identities = landmark_identities(ict, binding, mirror)
+
+def twins() -> list[int]:
+    """For each expression the index of its mirror image."""
+    return [ARKIT_NAMES.index(mirror_name(name)) for name in ARKIT_NAMES]
+
+
+def prior_expressions(ict: Ict, binding: Binding, mirror: Index) -> Array:
+    """ICT's shapes ``(52, 468, 3)`` m under ARKit's names, symmetric; ``tongueOut`` is zero."""
+    shapes = np.zeros((len(ARKIT_NAMES), N_SURFACE, 3))
+    for index, name in enumerate(ARKIT_NAMES):
+        for source in ict_name(name):
+            shapes[index] += binding.sample(ict.expressions[source])
+    return 0.5 * (shapes + reflect(shapes[twins()], mirror[:N_SURFACE]))
+
+
+def close(shapes: Array, landmarks: Array, mirror: Index) -> Array:
+    """Shapes ``(52, 468, 3)`` on all 478 landmarks, lips and lids closing where they have to."""
+    closed = np.concatenate([shapes, np.zeros((len(shapes), N_LANDMARKS - N_SURFACE, 3))], 1)
+    seal_lips(closed)
+    close_lids(closed, landmarks, mirror)
+    return closed
+
+
+def assemble(
+    canonical: Mesh, ict: Ict, neutral: Neutral, expressions: Array, mirror: Index
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and arrays of the rig file; ``expressions`` (52, 478, 3) m."""
+    landmarks, behind = neutral.landmarks, neutral.behind
+    surface = landmarks[:N_SURFACE]
+    identities = landmark_identities(ict, neutral.binding, mirror)
     anchors = np.concatenate([_anchor_weights(part) for part in behind.values()])
-    jaw_share = np.concatenate([part.jaw for part in behind.values()])
     rest = np.concatenate([part.vertices for part in behind.values()])
-    jaw = {name: jaw_motion(ict, name, rest) * (JAW_SCALE if name == "jawOpen" else 1) for name in
-           ("jawOpen", "jawForward", "jawLeft", "jawRight")}  # fmt: skip
-    inner_expressions = np.zeros((len(ARKIT_NAMES), len(rest), 3))
-    start = len(rest) - len(behind["cavity"].vertices)
-    inner_expressions[:, start:] = np.einsum("vk,ekx->evx", anchors[start:] * (anchors[start:].max(1) == 1)[:, None], expressions)
-    for name, motion in jaw.items():
-        inner_expressions[ARKIT_NAMES.index(name)] += jaw_share[:, None] * motion
-    tongue_out(inner_expressions[ARKIT_NAMES.index("tongueOut")], expressions, behind)
+    inner_expressions = follow(ict, neutral, expressions)
     inner_identities = np.einsum("vk,skx->svx", anchors, identities)
 
-    part_ranges: dict[str, list[int]] = {"landmarks": [0, N_LANDMARKS], "iris_right": [468, 473], "iris_left": [473, 478]}
+    part_ranges: dict[str, list[int]] = {
+        "landmarks": [0, N_LANDMARKS],
+        "iris_right": [468, 473],
+        "iris_left": [473, 478],
+    }
     triangles, triangle_ranges = skin_triangles(canonical)
     uv = [np.concatenate([canonical.uv, _iris_uv(canonical, landmarks)])]
     regions = [np.concatenate([skin_regions(canonical, surface), _iris_regions()], 1)]
@@ -151,17 +184,22 @@ def close_lips(landmarks: Array) -> Array:
     return closed
 
 
-def landmark_expressions(ict: Ict, binding: Binding, mirror: Index, landmarks: Array) -> Array:
-    """The 52 shapes on the 478 landmarks: ICT's, made symmetric, scaled, and closed where they have to close."""
-    shapes = np.zeros((len(ARKIT_NAMES), N_LANDMARKS, 3))
-    for index, name in enumerate(ARKIT_NAMES):
-        for source in ict_name(name):
-            shapes[index, :N_SURFACE] += binding.sample(ict.expressions[source])
-    shapes[ARKIT_NAMES.index("jawOpen")] *= JAW_SCALE
-    twins = [ARKIT_NAMES.index(mirror_name(name)) for name in ARKIT_NAMES]
-    shapes = 0.5 * (shapes + reflect(shapes[twins], mirror))
-    seal_lips(shapes)
-    close_lids(shapes, landmarks, mirror)
+def follow(ict: Ict, neutral: Neutral, expressions: Array) -> Array:
+    """``(52, V - 478, 3)``: teeth and tongue go with the jaw, the cavity's rim with the lips, the tongue comes out."""
+    rest = np.concatenate([part.vertices for part in neutral.behind.values()])
+    jaw_share = np.concatenate([part.jaw for part in neutral.behind.values()])
+    lips = [
+        np.zeros((len(part.vertices), N_LANDMARKS)) if part.lips is None else part.lips
+        for part in neutral.behind.values()
+    ]
+    shapes = np.einsum("vk,ekx->evx", np.concatenate(lips), expressions)
+    for name in ("jawOpen", "jawForward", "jawLeft", "jawRight"):
+        index = ARKIT_NAMES.index(name)
+        ours = expressions[index, list(CHIN)]
+        theirs = neutral.binding.sample(ict.expressions[name])[list(CHIN)]
+        gain = (ours * theirs).sum() / (theirs**2).sum()
+        shapes[index] += gain * jaw_share[:, None] * jaw_motion(ict, name, rest)
+    tongue_out(shapes[ARKIT_NAMES.index("tongueOut")], neutral.behind)
     return shapes
 
 
@@ -202,15 +240,19 @@ def lid_spread(mirror: Index, n_inner: int) -> Array:
 
 
 def landmark_identities(ict: Ict, binding: Binding, mirror: Index) -> Array:
-    """Principal components of the 100 ICT identities on the landmarks, metres per standard deviation."""
-    shapes = binding.sample(ict.identities)
+    """Principal components of identity on the landmarks, ``(N_IDENTITIES, 478, 3)`` metres per standard deviation.
+
+    ICT's identities are 100 modes with a deviation of one each, so their outer products sum to the covariance; that of
+    mirrored faces is averaged in, and the modes are sorted out anew for the landmarks.
+    """
+    modes = binding.sample(ict.identities)
     eyes = [ict.identities[:, ICT_EYEBALL[s]].mean(1) for s in ("right", "left")]
-    shapes = np.concatenate([shapes, *(np.repeat(e[:, None], 5, 1) for e in eyes)], 1)
-    shapes = np.concatenate([shapes, reflect(shapes, mirror)])
-    flat = (shapes - shapes.mean(0)).reshape(len(shapes), -1)
-    _, scale, components = np.linalg.svd(flat, full_matrices=False)
-    basis = components[:N_IDENTITIES] * (scale[:N_IDENTITIES, None] / np.sqrt(len(flat)))
-    return basis.reshape(N_IDENTITIES, N_LANDMARKS, 3)
+    modes = np.concatenate([modes, *(np.repeat(e[:, None], 5, 1) for e in eyes)], 1)
+    both = np.concatenate([modes, reflect(modes, mirror)]) / np.sqrt(2)
+    _, deviations, components = np.linalg.svd(both.reshape(len(both), -1), full_matrices=False)
+    basis = components[:N_IDENTITIES] * deviations[:N_IDENTITIES, None]
+    signs = np.sign(basis[np.arange(N_IDENTITIES), np.abs(basis).argmax(1)])
+    return (basis * signs[:, None]).reshape(N_IDENTITIES, N_LANDMARKS, 3)
 
 
 def jaw_motion(ict: Ict, name: str, at: Array) -> Array:
@@ -221,7 +263,7 @@ def jaw_motion(ict: Ict, name: str, at: Array) -> Array:
     return np.c_[at, np.ones(len(at))] @ field
 
 
-def tongue_out(inner_shape: Array, expressions: Array, behind: dict[str, inner.Part]) -> None:
+def tongue_out(inner_shape: Array, behind: dict[str, inner.Part]) -> None:
     """ICT has no tongueOut: the tongue comes forward and down over the lower lip, the more the nearer to its tip."""
     first = 0
     for name, part in behind.items():
@@ -261,8 +303,8 @@ def _iris_uv(canonical: Mesh, landmarks: Array) -> Array:
 
 
 SEEDS: dict[str, tuple[int, ...]] = {
-    "brow": (*topo.BROW_UPPER["right"], *topo.BROW_LOWER["right"], 9, 8, 151, 10, 108, 69, 104, 68, 71, 54, 103, 67, 109,
-             21),
+    "brow": (*topo.BROW_UPPER["right"], *topo.BROW_LOWER["right"], 9, 8, 151, 10, 108, 69, 104, 68, 71, 54, 103, 67,
+             109, 21),
     "eye": (*topo.EYE_UPPER["right"], *topo.EYE_LOWER["right"], 247, 30, 29, 27, 28, 56, 190, 25, 110, 24, 23, 22, 26,
             112, 130, 243, 225, 224, 223, 222, 221, 228, 229, 230, 231, 232, 226, 244),
     "nose": (1, 2, 4, 5, 6, 195, 197, 19, 94, 45, 44, 48, 49, 64, 98, 97, 115, 131, 134, 51, 3, 196, 122, 193, 198, 236,
@@ -280,7 +322,9 @@ SEEDS: dict[str, tuple[int, ...]] = {
 def skin_regions(canonical: Mesh, surface: Array) -> Array:
     """``(12, 468)`` soft masks summing to 1: the harmonic field between the seeds, split left from right smoothly."""
     mirror = mirror_landmarks(canonical)[:N_SURFACE]
-    edges = np.concatenate([canonical.triangles[:, [0, 1]], canonical.triangles[:, [1, 2]], canonical.triangles[:, [2, 0]]])
+    edges = np.concatenate(
+        [canonical.triangles[:, [0, 1]], canonical.triangles[:, [1, 2]], canonical.triangles[:, [2, 0]]]
+    )
     near = sparse.csr_matrix((np.ones(len(edges)), edges.T), shape=(N_SURFACE, N_SURFACE))
     near = (near.maximum(near.T) > 0).astype(float)
     laplacian = sparse.diags(np.asarray(near.sum(1)).ravel()) - near
@@ -294,12 +338,6 @@ def skin_regions(canonical: Mesh, surface: Array) -> Array:
     areas /= areas.sum(1, keepdims=True)
     left = side_share(surface)
     return np.stack([areas[:, a] * share for a in range(len(SEEDS)) for share in (left, 1 - left)])
-
-
-def side_share(surface: Array) -> Array:
-    """How much of a point belongs to the subject's left: a smooth step over the middle 16 mm."""
-    t = np.clip(0.5 + surface[:, 0] / 0.016, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
 
 
 def _iris_regions() -> Array:

@@ -9,6 +9,7 @@ as barycentric weights in one ICT triangle. Lips are tied to their own side of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sparse
@@ -27,7 +28,7 @@ CANDIDATES = 60
 
 @dataclass(frozen=True)
 class Binding:
-    """For each of the 468 surface landmarks a triangle of the ICT mesh ``corners`` (468, 3) and ``weights`` (468, 3)."""
+    """For each of the 468 surface landmarks the ``corners`` (468, 3) of an ICT triangle and ``weights`` (468, 3)."""
 
     corners: Index
     weights: Array
@@ -55,6 +56,12 @@ def mirror_landmarks(canonical: Mesh) -> Index:
     return np.concatenate([mirror, irises]).astype(np.int64)
 
 
+def side_share(surface: Array) -> Array:
+    """How much of a point belongs to the subject's left: a smooth step over the middle 16 mm."""
+    t = np.clip(0.5 + surface[:, 0] / 0.016, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
 def mirror_surface(vertices: Array) -> Index:
     """For each vertex of a symmetric mesh the one on the other side."""
     return np.asarray(cKDTree(vertices).query(vertices * [-1, 1, 1])[1], np.int64)
@@ -69,7 +76,7 @@ def _edge_path(ict: Ict, stops: Index) -> Array:
     graph = sparse.csr_matrix((length, (edges[:, 0], edges[:, 1])), shape=(n, n))
     graph = graph.maximum(graph.T)
     path = [int(stops[0])]
-    for start, end in zip(stops[:-1], stops[1:], strict=True):
+    for start, end in pairwise(stops):
         _, before = dijkstra(graph, indices=start, return_predecessors=True)
         leg = [int(end)]
         while leg[-1] != start:
@@ -169,7 +176,9 @@ def bind(canonical: Mesh, neutral: Array, ict: Ict) -> Binding:
 
     face = ict.triangles[(ict.triangles < ICT_FACE.stop).all(1)]
     allowed = _allowed_triangles(ict, face)
-    edges = np.concatenate([canonical.triangles[:, [0, 1]], canonical.triangles[:, [1, 2]], canonical.triangles[:, [2, 0]]])
+    edges = np.concatenate(
+        [canonical.triangles[:, [0, 1]], canonical.triangles[:, [1, 2]], canonical.triangles[:, [2, 0]]]
+    )
     neighbours = sparse.csr_matrix((np.ones(len(edges)), edges.T), shape=(N_SURFACE, N_SURFACE))
     neighbours = neighbours.maximum(neighbours.T)
     average = sparse.diags(1 / np.asarray(neighbours.sum(1)).ravel()) @ neighbours
@@ -185,7 +194,9 @@ def bind(canonical: Mesh, neutral: Array, ict: Ict) -> Binding:
     return _symmetric(Binding(face[triangle], weights), canonical, ict)
 
 
-def _closest(points: Array, vertices: Array, face: Index, allowed: dict[str, tuple[Index, Index]]) -> tuple[Index, Array]:
+def _closest(
+    points: Array, vertices: Array, face: Index, allowed: dict[str, tuple[Index, Index]]
+) -> tuple[Index, Array]:
     triangle, weights = closest_on_surface(points, vertices, face)
     for landmarks, subset in allowed.values():
         found, found_weights = closest_on_surface(points[landmarks], vertices, face[subset])
@@ -194,7 +205,7 @@ def _closest(points: Array, vertices: Array, face: Index, allowed: dict[str, tup
 
 
 def _allowed_triangles(ict: Ict, face: Index) -> dict[str, tuple[Index, Index]]:
-    """Landmarks of lips and lids with the triangles of their own side, told apart by how jawOpen and blink move them."""
+    """Landmarks of each lip with the triangles of its own side, told apart by how jawOpen moves them."""
     jaw = ict.expressions["jawOpen"][face].mean(1)[:, 1]
     centre = ict.neutral[face].mean(1)
     mouth = np.linalg.norm((centre - ict.neutral[ict.landmarks_68[[62, 66]]].mean(0)) * [0.55, 1, 0.6], axis=1) < 0.022

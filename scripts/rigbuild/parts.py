@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from rigbuild import topology as topo
 from rigbuild.sources import ICT_EYEBALL, ICT_TEETH_LOWER, ICT_TEETH_UPPER, Array, Ict, Index
 
-EYE_RADIUS = 0.0125
+EYE_RADIUS = 0.0135
+"""Metres; a little larger than life, to fill the corners of the eye, as ICT's balls (15 mm) do."""
 EYE_DEPTH = 0.003
 """How far the ball's front lies behind ICT's cornea, metres: our ball has no bulge and must stay behind the lids."""
 IRIS_RADIUS = 0.0059
 PUPIL_RADIUS = 0.002
 EYE_SEGMENTS = 16
-TOOTH_COLUMNS, TOOTH_ROWS = 5, 6
+FRONT_TOOTH, BACK_TOOTH = 0.0105, 0.0085
+"""Heights of the visible crowns, metres."""
+TOOTH_COLUMNS = 5
+TOOTH_PROFILE = (
+    (-0.55, 0.15, 1.0), (0.0, 0.0, 0.78), (0.3, 0.0, 0.6), (0.65, 0.03, 0.4), (0.92, 0.12, 0.2), (1.0, 0.4, 0.1),
+    (0.95, 0.8, 0.0),
+)  # fmt: skip
+"""Rows of a tooth from above the gum line to behind the biting edge: height (gum line 0, edge 1), inwards, v."""
+CAVITY_FOLLOWS_LIPS = (1.0, 0.9, 0.35, 0.0)
+"""Per ring of the cavity from the lips inwards: its share of the lips' motion; the rest is the jaw's."""
 TONGUE_COLUMNS, TONGUE_ROWS = 7, 9
 
 
@@ -25,6 +35,8 @@ class Part:
 
     ``anchors``: landmarks whose mean displacement (residuals, identity) it takes along.
     ``jaw``: ``(V,)`` how much of the jaw's rigid motion it makes.
+    ``anchor_weights``: ``(V, 478)``, where the anchors differ from vertex to vertex.
+    ``lips``: ``(V, 478)``, how much it takes of the landmarks' expressions.
     """
 
     vertices: Array
@@ -33,7 +45,8 @@ class Part:
     anchors: tuple[int, ...]
     jaw: Array
     regions: dict[str, float]
-    anchor_weights: Array | None = field(default=None)
+    anchor_weights: Array | None = None
+    lips: Array | None = None
 
 
 def _grid(columns: int, rows: int, first: int = 0) -> Index:
@@ -102,48 +115,52 @@ def iris_landmarks(ball: Part) -> Array:
 
 
 def teeth(ict: Ict, arch: str) -> Part:
-    """One rounded patch per tooth, placed and sized as ICT's teeth are, bent back over the biting edge.
+    """One rounded patch per tooth, placed and sized as ICT's teeth are, bent back over the biting edge, gum above.
 
     The uv runs along the arch (u: the subject's right to left) and over the tooth (v: 1 at the gum, 0 behind the edge).
     """
     ranges = ICT_TEETH_UPPER if arch == "upper" else ICT_TEETH_LOWER
     down = -1.0 if arch == "upper" else 1.0
     boxes = [ict.neutral[a:b] for a, b in reversed(ranges)]
+    n = len(boxes)
     centres = np.array([box.mean(0) for box in boxes])
     centres = 0.5 * (centres + centres[::-1] * [-1, 1, 1])
-    tangents = np.gradient(centres[:, [0, 2]], axis=0)
-    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
-    vertices, uv, triangles = [], [], []
-    # Rows from the gum to the edge, then folded back a little: height from gum 0 to edge 1, inwards 0 to 1.
-    profile = np.array([[0.0, 0.1], [0.3, 0.0], [0.65, 0.02], [0.92, 0.1], [1.0, 0.35], [0.95, 0.7]])
-    for k, (box, centre) in enumerate(zip(boxes, centres, strict=True)):
-        along = np.array([tangents[k, 0], 0, tangents[k, 1]])
-        out = np.array([-along[2], 0, along[0]])
-        out *= np.sign(out[2]) if abs(out[2]) > 0.3 else np.sign(out[0] * centre[0])
-        local = box - box.mean(0)
-        width = np.ptp(local @ along) * 1.0
-        crown = box[:, 1].min() if arch == "upper" else box[:, 1].max()
-        twin = boxes[len(boxes) - 1 - k]
-        crown = 0.5 * (crown + (twin[:, 1].min() if arch == "upper" else twin[:, 1].max()))
-        height = 0.0105 if 4 <= k <= 9 else 0.0085
-        thickness = (local @ out).max()
-        for (h, inwards), row in zip(profile, range(TOOTH_ROWS), strict=True):
-            for c, u in enumerate(np.linspace(-1, 1, TOOTH_COLUMNS)):
-                round_off = 0.12 * u**2 * (1 + 2 * h)
-                narrow = 1.0 - 0.10 * (1 - h)
-                depth = thickness * (1 - inwards - round_off)
-                y = crown - down * height * (1 - h + 0.06 * abs(u) ** 3 * h)
-                point = centre + along * u * width / 2 * narrow + out * depth
+    crowns = np.array([box[:, 1].min() if arch == "upper" else box[:, 1].max() for box in boxes])
+    crowns = 0.5 * (crowns + crowns[::-1])
+    depths = np.array(
+        [np.ptp(box[:, 2]) if abs(c[0]) < 0.012 else np.ptp(box[:, 0]) for box, c in zip(boxes, centres, strict=True)]
+    )
+    arch_curve = np.gradient(centres[:, [0, 2]], axis=0)
+    outwards = np.stack([-arch_curve[:, 1], arch_curve[:, 0]], 1) / np.linalg.norm(arch_curve, axis=1, keepdims=True)
+    fronts = centres[:, [0, 2]] + 0.42 * depths[:, None] * outwards
+    flat = np.pad(fronts, ((1, 1), (0, 0)), mode="reflect", reflect_type="odd")
+    borders = 0.5 * (flat[1:] + flat[:-1])  # teeth touch: each reaches half way to its neighbours
+    vertices, uv = [], []
+    for k in range(n):
+        along = borders[k + 1] - borders[k]
+        along = np.array([along[0], 0, along[1]])
+        out = np.array([-along[2], 0, along[0]]) / np.linalg.norm(along)
+        front = np.array([fronts[k, 0], 0, fronts[k, 1]])
+        height = FRONT_TOOTH if 4 <= k <= 9 else BACK_TOOTH
+        for h, inwards, v in TOOTH_PROFILE:
+            for u in np.linspace(-1, 1, TOOTH_COLUMNS):
+                depth = -0.42 * depths[k] * (inwards + 0.10 * u**2 * (1 + max(h, 0)))
+                y = crowns[k] - down * height * (1 - h + 0.07 * abs(u) ** 3 * max(h, 0))
+                point = front + along * u / 2 + out * depth
                 vertices.append([point[0], y, point[2]])
-                uv.append([(k + 0.5 + 0.5 * u) / len(boxes), 1 - row / (TOOTH_ROWS - 1)])
-        patch = _grid(TOOTH_COLUMNS, TOOTH_ROWS, k * TOOTH_COLUMNS * TOOTH_ROWS)
-        triangles.append(patch if arch == "upper" else patch[:, ::-1])
+                uv.append([(k + 0.5 + 0.5 * u) / n, v])
+    rows, per_tooth = len(TOOTH_PROFILE), TOOTH_COLUMNS * len(TOOTH_PROFILE)
+    gum = np.concatenate([_grid(TOOTH_COLUMNS, 2, k * per_tooth) for k in range(n)])
+    crown = np.concatenate([_grid(TOOTH_COLUMNS, rows - 1, k * per_tooth + TOOTH_COLUMNS) for k in range(n)])
+    if arch == "lower":
+        gum, crown = gum[:, ::-1], crown[:, ::-1]
     rigid = np.full(len(vertices), 0.0 if arch == "upper" else 1.0)
     anchors = (topo.LIPS_INNER_UPPER if arch == "upper" else topo.LIPS_INNER_LOWER) + (2, 98, 327)
-    side = {"mouth_left": 0.5, "mouth_right": 0.5} if arch == "upper" else {"jaw_left": 0.5, "jaw_right": 0.5}
+    area = "mouth" if arch == "upper" else "jaw"
     return Part(
-        np.array(vertices), np.array(uv), {f"teeth_{arch}": np.concatenate(triangles)}, tuple(anchors), rigid, side
-    )
+        np.array(vertices), np.array(uv), {f"gum_{arch}": gum, f"teeth_{arch}": crown}, tuple(anchors), rigid,
+        {f"{area}_left": 0.5, f"{area}_right": 0.5},
+    )  # fmt: skip
 
 
 def tongue(lower_teeth: Part) -> Part:
@@ -153,7 +170,7 @@ def tongue(lower_teeth: Part) -> Part:
     for row in range(TONGUE_ROWS):
         back = row / (TONGUE_ROWS - 1)
         half = 0.0185 * np.sqrt(np.clip(1 - (1 - min(back / 0.45, 1)) ** 2, 0.02, 1))
-        for c, u in enumerate(np.linspace(-1, 1, TONGUE_COLUMNS)):
+        for u in np.linspace(-1, 1, TONGUE_COLUMNS):
             rise = 0.007 * np.sin(np.pi * min(0.15 + back, 0.8)) - 0.004
             y = edge + rise - 0.007 * u**2 + 0.001 * (abs(u) - 0.3) ** 2
             vertices.append([u * half, y, front - 0.008 - 0.042 * back])
@@ -189,14 +206,18 @@ def cavity(landmarks: Array) -> Part:
     spin = np.concatenate([np.tile(angle, len(rings)), [0]])
     uv = 0.5 + radius[:, None] * np.stack([np.cos(spin), np.sin(spin)], 1)
     low = np.clip(0.5 - np.sin(spin), 0, 1)
-    jaw = low * np.concatenate([np.zeros(n), np.repeat([1.0, 0.8, 0.4], n), [0.3]])
-    # Anchors of the rim are the lips themselves, one to one.
+    follows = np.concatenate([np.repeat(CAVITY_FOLLOWS_LIPS, n), [0.0]])
+    jaw = low * (1 - follows) * np.concatenate([np.ones(3 * n), np.full(n, 0.5), [0.4]])
     weights = np.zeros((len(vertices), 478))
-    weights[np.arange(n), list(loop)] = 1
-    weights[n:, list(loop)] = 1 / n
+    weights[:, list(loop)] = (1 - follows)[:, None] / n
+    for ring in range(len(rings)):
+        weights[ring * n + np.arange(n), list(loop)] += follows[ring * n]
+    lips = np.zeros_like(weights)
+    for ring in range(len(rings)):
+        lips[ring * n + np.arange(n), list(loop)] = follows[ring * n]
     return Part(
         vertices, uv, {"cavity": np.concatenate(triangles)}, tuple(loop), jaw, {"mouth_left": 0.5, "mouth_right": 0.5},
-        weights,
+        weights, lips,
     )  # fmt: skip
 
 
@@ -214,7 +235,7 @@ def teeth_texture(arch: str) -> np.ndarray:
     light = light * (1 - 0.05 * np.abs(tooth - (n - 1) / 2) / n * 2)
     light = light * (0.90 + 0.10 * np.sin(np.pi * np.clip(v, 0, 1)))
     gap = np.clip((np.abs(u) - (0.93 - 0.10 * np.clip(v - 0.75, 0, 1) * 4)) / 0.07, 0, 1)
-    colour = enamel * (light * (1 - 0.55 * gap))[..., None]
+    colour = enamel * (light * (1 - 0.4 * gap))[..., None]
     gums = np.array([186, 104, 104]) * (0.85 + 0.15 * (1 - np.abs(u)))[..., None]
     colour = colour * (1 - gum[..., None]) + gums * gum[..., None]
     corner = np.clip((v - 0.86) / 0.14, 0, 1) * np.clip((np.abs(u) - 0.70) / 0.30, 0, 1)

@@ -42,7 +42,9 @@ def track(path: Path, task: Path, every: int = 1) -> Clip:
         for number, frame in enumerate(container.decode(video=0)):
             if number % every:
                 continue
-            image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame.to_ndarray(format="rgb24")))
+            image = mp.Image(
+                image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+            )
             found = landmarker.detect_for_video(image, 40 * (number + 1))
             if not found.face_landmarks:
                 continue
@@ -50,7 +52,9 @@ def track(path: Path, task: Path, every: int = 1) -> Clip:
             landmarks.append(points * [image.width, -image.height, -image.width])
             scores = {c.category_name: c.score for c in found.face_blendshapes[0]}
             coefficients.append([scores.get(name, 0.0) for name in ARKIT_NAMES])
-    return Clip(path.stem, np.array(landmarks).reshape(-1, 478, 3), np.array(coefficients).reshape(-1, len(ARKIT_NAMES)))
+    return Clip(
+        path.stem, np.array(landmarks).reshape(-1, 478, 3), np.array(coefficients).reshape(-1, len(ARKIT_NAMES))
+    )
 
 
 NEUTRAL_SHARE = 0.1
@@ -87,7 +91,7 @@ class Teacher:
 
     def __init__(self, task: Path) -> None:
         import mediapipe as mp
-        import mediapipe.tasks.python  # noqa: F401  registers the graph
+        import mediapipe.tasks.python  # registers the graph
         from mediapipe.framework import calculator_pb2
         from mediapipe.tasks.cc.vision.face_landmarker.proto import face_blendshapes_graph_options_pb2 as graph_options
 

@@ -18,7 +18,10 @@ LIP_RINGS_LOWER = ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
                    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308))  # fmt: skip
 """The four rings of each lip from the skin's edge to the mouth's opening."""
 
-EYE_UPPER = {"right": (33, 246, 161, 160, 159, 158, 157, 173, 133), "left": (263, 466, 388, 387, 386, 385, 384, 398, 362)}
+EYE_UPPER = {
+    "right": (33, 246, 161, 160, 159, 158, 157, 173, 133),
+    "left": (263, 466, 388, 387, 386, 385, 384, 398, 362),
+}
 EYE_LOWER = {"right": (33, 7, 163, 144, 145, 153, 154, 155, 133), "left": (263, 249, 390, 373, 374, 380, 381, 382, 362)}
 """Lid contours from the outer to the inner corner; upper and lower go in pairs."""
 
