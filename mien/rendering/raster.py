@@ -186,6 +186,32 @@ def blend_places(places: Array, face: Array, face_left: int, face_top: int, left
 
 
 @compiled
+def restore_detail(out: Frame, places: Array, detail: Frame) -> None:
+    """Give back the fine detail that bilinear sampling between pixels has averaged away.
+
+    Linear interpolation at a fraction ``u`` is off by ``u (1 - u) / 2`` times the second derivative (Taylor). Taking
+    that off again costs a fraction of cubic sampling, and a slowly moving picture keeps its sharpness.
+
+    Args:
+        out: ``(h, w, 3)`` the sampled window, changed in place.
+        places: ``(h, w, 2)`` picture x and y that each pixel shows.
+        detail: ``(h, w, 2)`` what :func:`mien.rendering.warp.renderer.second_differences` gives, sampled likewise.
+    """
+    height, width = out.shape[:2]
+    half, one, low, high = np.float32(0.5), np.float32(1), np.float32(0), np.float32(255)
+    for y in range(height):
+        for x in range(width):
+            u, v = places[y, x, 0], places[y, x, 1]
+            u, v = u - np.floor(u), v - np.floor(v)
+            lost = u * (one - u) * (np.float32(detail[y, x, 0]) - np.float32(128))
+            lost += v * (one - v) * (np.float32(detail[y, x, 1]) - np.float32(128))
+            if abs(lost) < half:
+                continue
+            for k in range(3):
+                out[y, x, k] = np.uint8(min(max(np.float32(out[y, x, k]) - lost + half, low), high))
+
+
+@compiled
 def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: Array) -> None:
     """Change the brightness of a drawn face, and soften the edges where skin folds over skin.
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import Integers, blend_places, fill_triangles, relight
+from mien.rendering.raster import Integers, blend_places, fill_triangles, relight, restore_detail
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
@@ -68,6 +68,7 @@ class WarpRenderer:
         """
         self._portrait = portrait
         self._photo = np.ascontiguousarray(portrait.image)
+        self._detail = second_differences(self._photo)
         self._rig = rig = load_rig(portrait.identity.rig)
         self._scale = float(portrait.camera[0])
         self._rest_rotation = matrix_from_axis_angle(portrait.rest.head_pose[0])
@@ -242,9 +243,12 @@ class WarpRenderer:
         right, bottom = max(right, int(high[0])), max(bottom, int(high[1]))
         places = head.places(left, top, right, bottom)
         blend_places(places, face, int(low[0]), int(low[1]), left, top)
-        out[top:bottom, left:right] = cv2.remap(
-            self._photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        window = out[top:bottom, left:right]
+        window[:], detail = (
+            cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for picture in (self._photo, self._detail)
         )
+        restore_detail(window, places, detail)
         folds = self._wrinkles.change(self._rest_weights, moved.weights)
         place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
         relight(out, face, int(low[0]), int(low[1]), np.zeros((1, 1), np.float32) if folds is None else folds, place)
@@ -288,6 +292,15 @@ class WarpRenderer:
         middle = self._points[loop].mean(0)
         shift = self._turned(middle[None], moved.turn, moved.shift)[0] - middle
         return moved.turn[:2, :2], middle[:2], shift[:2]
+
+
+def second_differences(picture: Frame) -> Frame:
+    """``(H, W, 2)``: half the second difference of the brightness along x and y, 128 for none."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.int16)
+    padded = np.pad(grey, 1, mode="edge")
+    along_x = padded[1:-1, :-2] - 2 * grey + padded[1:-1, 2:]
+    along_y = padded[:-2, 1:-1] - 2 * grey + padded[2:, 1:-1]
+    return np.asarray(np.clip(np.stack([along_x, along_y], -1) // 2 + 128, 0, 255), np.uint8)
 
 
 def _limited(head_pose: Array) -> Array:

@@ -66,7 +66,13 @@ FOLDS: tuple[_Fold, ...] = (
     _fold(((291, 410), (422, 291), (422, 424)), 0.020, mouthFrownLeft=1.0),
     _fold(((61, 186), (202, 61), (202, 204)), 0.020, mouthFrownRight=1.0),
     # above the chin
-    _fold((204, (106, 182), (83, 18), (18, 313), (335, 406), 424), 0.020, mouthShrugLower=1.0, mouthFrownLeft=0.2, mouthFrownRight=0.2),
+    _fold(
+        (204, (106, 182), (83, 18), (18, 313), (335, 406), 424),
+        0.020,
+        mouthShrugLower=1.0,
+        mouthFrownLeft=0.2,
+        mouthFrownRight=0.2,
+    ),
 )
 
 
