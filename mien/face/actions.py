@@ -27,13 +27,13 @@ SHAPES_OF_UNIT: Mapping[str, Mapping[str, float]] = {
     "AU14": {"mouthDimple": 1.0},  # dimpler
     "AU15": {"mouthFrown": 1.0},  # lip corner depressor
     "AU16": {"mouthLowerDown": 1.0},  # lower lip depressor
-    "AU17": {"mouthShrugLower": 1.0, "mouthShrugUpper": 0.6},  # chin raiser; the upper lip is pushed along
+    "AU17": {"mouthShrugLower": 1.0, "mouthShrugUpper": 0.4},  # chin raiser; the upper lip is pushed along
     "AU18": {"mouthPucker": 1.0},  # lip pucker
     "AU20": {"mouthStretch": 1.0},  # lip stretcher
     "AU22": {"mouthFunnel": 1.0},  # lip funneler
     "AU23": {"mouthPress": 0.5, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},  # lip tightener; no shape of its own
     "AU24": {"mouthPress": 1.0},  # lip pressor
-    "AU25": {"mouthUpperUp": 0.35, "mouthLowerDown": 0.65},  # lips part; no shape of its own
+    "AU25": {"mouthUpperUp": 0.4, "mouthLowerDown": 0.4},  # lips part; no shape of its own
     "AU26": {"jawOpen": 0.5},  # jaw drop: what falls open by relaxing
     "AU27": {"jawOpen": 1.0},  # mouth stretch: what is pulled open
     "AU28": {"mouthRollLower": 1.0, "mouthRollUpper": 1.0},  # lip suck

@@ -17,7 +17,7 @@ from mien.types import Array, FaceMotion
 _SACCADE = 0.08  # s; a 10 degree saccade takes about 0.045 s, which is one frame at 25 fps
 _DWELL = 1.1  # s, median
 _ON_FACE = (2.2, 1.2)  # degrees of standard deviation of yaw and pitch around the target
-_AWAY = (7.0, 3.5)
+_AWAY = (6.0, 3.0)
 _AWAY_SHARE = 0.15
 
 

@@ -141,9 +141,9 @@ def test_head_and_gaze_move_no_mouth_and_no_brow():
 
 
 def test_a_regional_gain_moves_its_region_alone():
-    base = perform("surprise:0.6")
+    base = perform("surprise:0.4")
     for gain in (0.0, 0.5, 1.6):
-        motion = perform("surprise:0.6", gains={"brows_left": np.full(N, gain, np.float32)})
+        motion = perform("surprise:0.4", gains={"brows_left": np.full(N, gain, np.float32)})
         changed = {name for name in ARKIT_NAMES if np.abs(motion.column(name) - base.column(name)).max() > 1e-6}
         assert changed <= {"browOuterUpLeft", "browInnerUp", "browDownLeft"}
         ratio = motion.column("browOuterUpLeft").mean() / base.column("browOuterUpLeft").mean()
