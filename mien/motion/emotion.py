@@ -30,7 +30,10 @@ from mien.types import Array, FaceMotion
 PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     "neutral": {},
     "happy": {"AU6": 0.85, "AU12": 1.0, "AU7": 0.25, "AU10": 0.25, "AU25": 0.45, "AU26": 0.3},
-    "sad": {"AU1": 1.0, "AU4": 0.9, "AU15": 0.95, "AU17": 0.55, "AU16": 0.6, "AU26": 0.5, "AU6": 0.15, "AU45": 0.34},
+    "sad": {
+        "AU1": 1.0, "AU4": 0.8, "AU15": 1.0, "AU16": 0.6, "AU17": 0.55, "AU26": 0.5, "AU6": 0.15, "AU7": 0.3,
+        "AU45": 0.34,
+    },
     "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU25": 0.2, "AU26": 1.0, "AU27": 0.15},
     "fear": {
         "AU1": 1.0, "AU2": 0.4, "AU4": 0.5, "AU5": 0.95, "AU7": 0.1, "AU20": 0.9, "AU15": 0.3, "AU16": 0.5,
@@ -85,7 +88,7 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
     silent = np.zeros(n_frames, np.float32)
     columns: dict[str, Array] = {}
     for label, units in PROTOTYPES.items():
-        swell = 1 + LIVELINESS * (wander(n_frames, fps, len(units) + 1, 5.0, rng)[:, 1:] - 1) / 2
+        swell = 1 + LIVELINESS * (wander(n_frames, fps, len(units), 5.0, rng) - 0.5) / 2
         for i, (unit, intensity) in enumerate(units.items()):
             curve = weights[:, LABELS.index(label)] * intensity * swell[:, i]
             for letter, factor in zip("LR", side[LABELS.index(label)], strict=True):
