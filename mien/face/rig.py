@@ -53,7 +53,7 @@ _ARRAYS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rig:
     """A face that can be anybody's and can move; all arrays are read-only.
 
