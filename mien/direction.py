@@ -102,13 +102,15 @@ def sample_keyframes(times: Sequence[float], values: Array, n_frames: int, fps: 
         ``(n_frames, D)``. Changes follow the minimum-jerk polynomial 10s³ - 15s⁴ + 6s⁵ (Flash and Hogan, 1985), so
         that velocity and acceleration are zero at both ends.
     """
-    clock = np.arange(n_frames) / fps
-    curve = np.repeat(np.asarray(values[:1], np.float64), n_frames, axis=0)
+    points = np.asarray(values, np.float64)
+    curve = np.repeat(points[:1], n_frames, axis=0)
     for k in range(1, len(times)):
         start = max(times[k - 1], times[k] - transition)
-        s = np.clip((clock - start) / max(times[k] - start, 1e-9), 0, 1)
-        step = s**3 * (10 - 15 * s + 6 * s**2)
-        curve += step[:, None] * (np.asarray(values[k], np.float64) - values[k - 1])
+        first, reached = (min(math.ceil(time * fps), n_frames) for time in (start, times[k]))
+        s = (np.arange(first, reached) / fps - start)[:, None] / max(times[k] - start, 1e-9)
+        curve[first:reached] = points[k - 1] + s**3 * (10 - 15 * s + 6 * s**2) * (points[k] - points[k - 1])
+        held = math.ceil(times[k + 1] * fps) if k + 1 < len(times) else n_frames
+        curve[reached:held] = points[k]
     return curve.astype(np.float32)
 
 

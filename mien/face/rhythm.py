@@ -5,6 +5,7 @@ Everything here is smooth (at least once differentiable), bounded, and the same 
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,11 +70,12 @@ def accents(speech: SpeechFeatures, min_gap: float = 0.35) -> list[tuple[float, 
     inner = strength[1:-1]
     peaks = np.flatnonzero((inner > strength[:-2]) & (inner >= strength[2:]) & (inner > 0.08)) + 1
     chosen: list[int] = []
-    for frame in peaks[np.argsort(-strength[peaks], kind="stable")]:
-        if all(abs(frame - other) >= min_gap * speech.fps for other in chosen):
-            chosen.append(int(frame))
+    for frame in peaks[np.argsort(-strength[peaks], kind="stable")].tolist():
+        at = bisect(chosen, frame)
+        if all(abs(frame - other) >= min_gap * speech.fps for other in chosen[max(at - 1, 0) : at + 1]):
+            chosen.insert(at, frame)
     top = max((float(strength[f]) for f in chosen), default=1.0)
-    return [(frame / speech.fps, float(strength[frame]) / top) for frame in sorted(chosen)]
+    return [(frame / speech.fps, float(strength[frame]) / top) for frame in chosen]
 
 
 def pauses(speech: SpeechFeatures, min_length: float = 0.15) -> list[tuple[float, float]]:

@@ -84,17 +84,18 @@ def blinks(n_frames: int, fps: float, events: Sequence[BlinkEvent]) -> FaceMotio
     """The lids of ``events`` as motion: each reaches exactly 1 on the frame nearest to its moment of closure."""
     motion = FaceMotion.zeros(n_frames, fps)
     lids = {"left": np.zeros(n_frames, np.float32), "right": np.zeros(n_frames, np.float32)}
-    clock = np.arange(n_frames) / fps
     for event in events:
         closing = event.duration * _CLOSING_SHARE
         closed = round((event.time + closing) * fps) / fps
-        since = clock - closed
+        first, last = max(int((closed - event.duration) * fps), 0), int((closed + event.duration) * fps) + 1
+        since = np.arange(first, min(last, n_frames)) / fps - closed
         s = np.where(since < 0, 1 + since / closing, 1 - since / (event.duration - closing))
         s = np.clip(s, 0, 1)
         curve = (s * s * (3 - 2 * s)).astype(np.float32)
         for side in lids:
             if event.side in ("both", side):
-                lids[side] = np.maximum(lids[side], curve)
+                part = lids[side][first:last]
+                np.maximum(part, curve, out=part)
     return motion.with_columns({"eyeBlinkLeft": lids["left"], "eyeBlinkRight": lids["right"]})
 
 

@@ -46,7 +46,7 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "AU4": 1.0, "AU5": 0.2, "AU7": 0.7, "AU9": 0.95, "AU10": 0.5, "AU16": 0.6, "AU25": 0.35, "AU15": 0.35,
         "AU26": 0.35,
     },
-    "contempt": {"AU12R": 0.6, "AU14R": 0.65, "AU14L": 0.1, "AU7": 0.25, "AU4": 0.2, "AU2R": 0.35},
+    "contempt": {"AU12R": 0.5, "AU14R": 0.75, "AU14L": 0.1, "AU17": 0.2, "AU7": 0.3, "AU4": 0.25, "AU2R": 0.35},
     "relaxed": {"AU12": 0.4, "AU6": 0.3, "AU45": 0.15},
     "tired": {"AU45": 0.45, "AU1": 0.25, "AU15": 0.35},
 }  # fmt: skip
