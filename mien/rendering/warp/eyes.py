@@ -7,6 +7,7 @@ moves rigidly with the gaze, the white stays in its socket, the upper lid casts 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
@@ -57,7 +58,8 @@ class EyeLayer:
         radius = np.hypot(x - self._centre[0] + self._left, y - self._centre[1] + self._top) / self._radius
         self._iris = _complete_iris(picture, visible, radius)
         self._white = _complete_white(picture, visible, radius)
-        self.white_colour = np.percentile(self._white[coverage > 0.9].reshape(-1, 3), 75, axis=0)
+        inside = coverage > 0.9 if (coverage > 0.9).any() else coverage >= 0
+        self.white_colour = np.percentile(self._white[inside], 75, axis=0)
         self._lid = _lid_skin(picture, contour - corner)
         self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
 
@@ -171,9 +173,12 @@ def _lid_skin(picture: Array, contour: Array) -> Array:
     known = (ring > 1.0) & (ring < 1.9)
     if known.sum() < 8:
         return picture
+    # Each half by itself: the skin below the brow is shaded, the cheek is not. Dark outliers are brow and frame.
     brightness = picture.mean(-1)
-    low, high = np.percentile(brightness[known], [45, 92])
-    known &= (brightness >= low) & (brightness <= high)
+    for half, darkest in ((y < middle[1], 35), (y >= middle[1], 45)):
+        if (known & half).sum() >= 4:
+            low, high = np.percentile(brightness[known & half], [darkest, 92])
+            known &= ~half | ((brightness >= low) & (brightness <= high))
     blur = (0.05 * width, 0.05 * width, 0)
     smooth = gaussian_filter(fill_missing(picture, known), blur)
     # The grain of the photo or the canvas, borrowed from below the eye.
@@ -183,19 +188,25 @@ def _lid_skin(picture: Array, contour: Array) -> Array:
 
 
 def fill_missing(picture: Array, known: Mask) -> Array:
-    """Carry the known pixels of ``(h, w, 3)`` on into the unknown ones, ever more blurred with distance."""
+    """Carry the known pixels of ``(h, w, 3)`` on into the unknown ones, ever more blurred with distance.
+
+    Push and pull over a pyramid (Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4).
+    """
     weight = known.astype(np.float32)
-    filled = picture * weight[..., None]
-    result, done = filled.copy(), weight.copy()
-    sigma = 1.0
-    while done.min() < 1 and sigma < 4 * max(picture.shape[:2]):
-        blurred = gaussian_filter(filled, (sigma, sigma, 0))
-        mass = gaussian_filter(weight, sigma)
-        trust = np.clip(mass / 0.05, 0, 1) * (1 - done)
-        result += trust[..., None] * blurred / np.maximum(mass, 1e-6)[..., None]
-        done += trust
-        sigma *= 2
-    return np.asarray(result / np.maximum(done, 1e-6)[..., None], np.float32)
+    return _pull(np.ascontiguousarray(picture * weight[..., None]), weight)
+
+
+def _pull(weighted: Array, weight: Array) -> Array:
+    mean = weighted / np.maximum(weight, 1e-6)[..., None]
+    height, width = weight.shape
+    if weight.min() >= 1 or max(height, width) <= 2:
+        total = weighted.reshape(-1, 3).sum(0) / max(float(weight.sum()), 1e-6)
+        return np.asarray(np.where(weight[..., None] > 0, mean, total), np.float32)
+    size = ((width + 1) // 2, (height + 1) // 2)
+    smaller = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (weighted, weight)]
+    beneath = cv2.resize(_pull(smaller[0], smaller[1]), (width, height), interpolation=cv2.INTER_LINEAR)
+    trust = np.minimum(weight * 2, 1)[..., None]
+    return np.asarray(mean * trust + beneath * (1 - trust), np.float32)
 
 
 @compiled
@@ -223,12 +234,13 @@ def _paint(
             px = back[0, 0] * dx + back[0, 1] * dy + place[2]
             py = back[1, 0] * dx + back[1, 1] * dy + place[3]
             column = min(max(int(px + 0.5), 0), len(upper_rest) - 1)
-            now = 1.0 - 0.35 * np.exp(-max(y - upper[x], 0.0) / shadow_depth)
-            before = 1.0 - 0.35 * np.exp(-max(py - upper_rest[column], 0.0) / shadow_depth)
-            shade = min(now / before, 1.0)
+            now = 1.0 - _SHADOW * np.exp(-max(y - upper[x], 0.0) / shadow_depth)
+            before = 1.0 - _SHADOW * np.exp(-max(py - upper_rest[column], 0.0) / shadow_depth)
+            across = (x + 0.5) / width
+            shade = min(now / before, 1.0) * (1.0 - 0.35 * np.exp(-max(min(across, 1.0 - across), 0.0) / 0.06))
             qx, qy = px - iris[3], py - iris[4]
             radius = np.sqrt((qx - iris[0]) ** 2 + (qy - iris[1]) ** 2) / iris[2]
-            alpha = min(max((1.14 - radius) / 0.14, 0.0), 1.0)
+            alpha = min(max((_IRIS_EDGE[1] - radius) / (_IRIS_EDGE[1] - _IRIS_EDGE[0]), 0.0), 1.0)
             for k in range(3):
                 value = sample(white, px, py, k)
                 if alpha > 0:
@@ -243,7 +255,7 @@ def _smooth_lid(out: Frame, lid: Array, back: Array, place: Array, skin: Array, 
     height, width = lid.shape
     for y in range(height):
         for x in range(width):
-            amount = min(lid[y, x] * 1.6, 1.0)
+            amount = min(lid[y, x] * 1.45, 1.0)
             if amount <= 0:
                 continue
             amount *= amount * (3 - 2 * amount) * closed

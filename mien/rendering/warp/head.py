@@ -146,8 +146,11 @@ class HeadLayer:
         if person_mask is None:
             return bare * neck
         hair = 1 - _smoothstep(_HAIR_STIFF, _HAIR_STILL, radius)
-        soft = cv2.GaussianBlur(person_mask, (0, 0), _EDGE * frame.height)
-        x, y = (grid[..., k].astype(np.float32) for k in range(2))
+        coarse = tuple(max(n // self.cell, 1) for n in person_mask.shape[::-1])
+        soft = cv2.resize(person_mask, coarse, interpolation=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(soft, (0, 0), _EDGE * frame.height / self.cell)
+        scale = np.array(coarse) / person_mask.shape[::-1]
+        x, y = (((grid[..., k] + 0.5) * scale[k] - 0.5).astype(np.float32) for k in range(2))
         person = np.clip(cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * 2, 0, 1)
         # Inside the skull's ellipsoid the head is certain, whatever the mask says.
         person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
