@@ -34,7 +34,7 @@ _SHOWN = (
     "mouthPucker",
     "mouthPressLeft",
 )
-_GREEN, _BLUE, _RED, _WHITE, _GREY = (90, 220, 120), (90, 150, 255), (255, 80, 80), (255, 255, 255), (60, 60, 60)
+_GREEN, _BLUE, _RED, _WHITE, _BLACK = (90, 220, 120), (90, 150, 255), (255, 80, 80), (255, 255, 255), (30, 30, 30)
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _draw(frame: Frame, rig: Rig, points: Array, motion: FaceMotion, *, found: b
     triangles = rig.triangles[(rig.triangles < 468).all(axis=1)]
     mesh = picture.copy()
     cv2.polylines(mesh, list(pixels[triangles]), True, colour, 1, cv2.LINE_AA, 4)
-    cv2.addWeighted(mesh, 0.35, picture, 0.65, 0, picture)
+    cv2.addWeighted(mesh, 0.2, picture, 0.8, 0, picture)
     for loop in rig.contours.values():
         cv2.polylines(picture, [pixels[loop[loop < 468]]], True, colour, width, cv2.LINE_AA, 4)
     for side in ("left", "right"):
@@ -268,8 +268,17 @@ def _draw_bars(picture: Frame, motion: FaceMotion, blink: bool) -> None:
     for row, name in enumerate(_SHOWN):
         top = line // 2 + row * line
         weight = float(np.clip(motion.column(name)[0], 0, 1))
-        cv2.rectangle(picture, (4, top), (4 + length, top + line - 3), _GREY, -1)
+        cv2.rectangle(picture, (4, top), (4 + length, top + line - 3), _BLACK, -1)
         cv2.rectangle(picture, (4, top), (4 + round(length * weight), top + line - 3), _GREEN, -1)
-        cv2.putText(picture, name, (8 + length, top + line - 4), 0, line / 34, _WHITE, 1, cv2.LINE_AA)
+        _write(picture, name, (8 + length, top + line - 4), line / 34, _WHITE)
     if blink:
-        cv2.putText(picture, "blink", (4, line * (len(_SHOWN) + 2)), 0, line / 24, _RED, 2, cv2.LINE_AA)
+        _write(picture, "blink", (4, line * (len(_SHOWN) + 2)), line / 24, _RED)
+
+
+def _write(picture: Frame, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int]) -> None:
+    """Text that can be read on any ground."""
+    import cv2
+
+    width = max(1, round(size * 1.5))
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, _BLACK, width + 2, cv2.LINE_AA)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
