@@ -225,10 +225,18 @@ def _paint(
                 dx, dy = x - place[0], y - place[1]
                 px = back[0, 0] * dx + back[0, 1] * dy + place[2]
                 py = back[1, 0] * dx + back[1, 1] * dy + place[3]
-                px = min(max(px, span[2] + 1.0), span[3] - 1.0)
+                inset = 0.04 * (span[3] - span[2])
+                px = min(max(px, span[2] + inset), span[3] - inset)
                 column = min(max(int(px + 0.5), 0), photo.shape[1] - 1)
-                py = max(py, upper_rest[column] + 1.0)
-                edge = (lower_rest[column] - py) / (0.012 * face_height)
+                py = max(py, upper_rest[column] + 0.008 * face_height)
+                # A mouth that is wide open in the photo: below the upper teeth its picture stretches with the jaw.
+                fixed = upper_rest[column] + 0.07 * face_height
+                wide = min(max((lower_rest[column] - fixed) / (0.03 * face_height), 0.0), 1.0)
+                floor = back[1, 0] * dx + back[1, 1] * (lower[x] - place[1]) + place[3]
+                if wide > 0 and py > fixed and floor > lower_rest[column]:
+                    stretched = fixed + (py - fixed) * (lower_rest[column] - fixed) / (floor - fixed)
+                    py += (stretched - py) * wide
+                edge = (lower_rest[column] - py) / ((0.012 - 0.009 * wide) * face_height)
                 shown = min(max(edge, 0.0), 1.0)
                 if shown > 0:
                     for k in range(3):
