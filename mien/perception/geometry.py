@@ -22,6 +22,8 @@ _STIFF = 0.002
 """A point that expressions move by this many metres counts half as much for the pose as one that never moves."""
 _PRIOR = 0.003
 """Landmark noise in metres that the identity fit assumes: larger keeps faces closer to the average."""
+_BLOCK = 512
+"""Frames that are worked on at once, and frames that an identity is learned from at most: long clips take no more."""
 _MAX_GAZE = 0.6
 _MAX_REST_BLINK = 0.85
 """Lids more closed than this at rest say nothing about how wide the open eye is."""
@@ -85,8 +87,16 @@ def find_poses(rig: Rig, identity: FaceIdentity | None, expression: Array, landm
     The face that is aligned already wears the expression, so that a raised brow or an open jaw does not tilt the head.
     """
     basis = rig.expressions_for(identity)[:, :N_LANDMARKS]
-    model = rig.neutral(identity)[:N_LANDMARKS] + np.tensordot(expression, basis, 1)
-    return align(model, upwards(landmarks), stable_weights(rig))
+    neutral, weights = rig.neutral(identity)[:N_LANDMARKS], stable_weights(rig)
+    parts = []
+    for start in range(0, len(landmarks), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        parts.append(align(neutral + np.tensordot(expression[block], basis, 1), upwards(landmarks[block]), weights))
+    return Poses(
+        np.concatenate([part.scale for part in parts]),
+        np.concatenate([part.rotation for part in parts]),
+        np.concatenate([part.origin for part in parts]),
+    )
 
 
 def fit_identity(rig: Rig, expression: Array, landmarks: Array, weights: Array) -> FaceIdentity:
@@ -94,6 +104,9 @@ def fit_identity(rig: Rig, expression: Array, landmarks: Array, weights: Array) 
 
     Betas are the ridge solution for the frames' weighted mean neutral; what they leave is the residual.
     """
+    if len(weights) > _BLOCK:
+        best = np.sort(np.argsort(-weights, kind="stable")[:_BLOCK])
+        expression, landmarks, weights = expression[best], landmarks[best], weights[best]
     frame_weights = (weights / weights.sum())[:, None, None]
     identity = None
     n_betas = len(rig.identity_basis)
@@ -119,7 +132,6 @@ def find_gaze(rig: Rig, identity: FaceIdentity, expression: Array, landmarks: Ar
     The iris centre's offset from the eyeball's centre, seen along the head's own axis, is the sine of the angle times
     the distance between them. Each eye counts by how wide it appears: the far eye of a turned head says little.
     """
-    seen = poses.unposed(upwards(landmarks))
     neutral = rig.neutral(identity)
     angles, visible = [], []
     for side in ("left", "right"):
@@ -128,9 +140,10 @@ def find_gaze(rig: Rig, identity: FaceIdentity, expression: Array, landmarks: Ar
         rim = rig.contours[f"eye_{side}"]
         # Lids shift in the landmarks by more than the eye does; the corners hold still.
         corners = rim[[0, len(rim) // 2]]
-        drift = seen[:, corners].mean(axis=1) - neutral[corners].mean(axis=0)
+        seen = poses.unposed(upwards(landmarks[:, [iris, *corners]]))
+        drift = seen[:, 1:].mean(axis=1) - neutral[corners].mean(axis=0)
         radius = float(np.linalg.norm(neutral[iris] - centre))
-        offset = (seen[:, iris] - drift - neutral[iris])[:, :2] + (neutral[iris] - centre)[:2]
+        offset = (seen[:, 0] - drift - neutral[iris])[:, :2] + (neutral[iris] - centre)[:2]
         sine = np.clip(offset / radius, -np.sin(_MAX_GAZE), np.sin(_MAX_GAZE))
         angles.append(np.stack([-np.arcsin(sine[:, 1]), np.arcsin(sine[:, 0])], axis=1))
         visible.append(np.abs(landmarks[:, corners[0], 0] - landmarks[:, corners[1], 0]) + 1e-6)
