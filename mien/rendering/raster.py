@@ -145,9 +145,10 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
     for i in range(rows):
         for j in range(columns):
             bx, by = -forward[i, j, 0], -forward[i, j, 1]
-            for _ in range(6):
-                if bx == 0.0 and by == 0.0:
-                    break
+            if abs(bx) + abs(by) < 0.01:
+                backward[i, j, 0], backward[i, j, 1] = bx, by
+                continue
+            for _ in range(8):
                 x = min(max(j + bx / cell, 0.0), columns - 1.001)
                 y = min(max(i + by / cell, 0.0), rows - 1.001)
                 j0, i0 = int(x), int(y)
@@ -156,7 +157,10 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
                 top_y = forward[i0, j0, 1] * (1 - u) + forward[i0, j0 + 1, 1] * u
                 low_x = forward[i0 + 1, j0, 0] * (1 - u) + forward[i0 + 1, j0 + 1, 0] * u
                 low_y = forward[i0 + 1, j0, 1] * (1 - u) + forward[i0 + 1, j0 + 1, 1] * u
+                before_x, before_y = bx, by
                 bx, by = -(top_x * (1 - v) + low_x * v), -(top_y * (1 - v) + low_y * v)
+                if abs(bx - before_x) + abs(by - before_y) < 0.01:
+                    break
             backward[i, j, 0], backward[i, j, 1] = bx, by
 
 
@@ -186,27 +190,28 @@ def blend_places(places: Array, face: Array, face_left: int, face_top: int, left
 
 
 @compiled
-def restore_detail(out: Frame, places: Array, detail: Frame) -> None:
+def restore_detail(out: Frame, places: Array, sampled: Frame) -> None:
     """Give back the fine detail that bilinear sampling between pixels has averaged away.
 
     Linear interpolation at a fraction ``u`` is off by ``u (1 - u) / 2`` times the second derivative (Taylor). Taking
-    that off again costs a fraction of cubic sampling, and a slowly moving picture keeps its sharpness.
+    that off again costs a fraction of cubic sampling, and a slowly moving picture keeps its sharpness. One value stands
+    for both directions, as if detail had none.
 
     Args:
         out: ``(h, w, 3)`` the sampled window, changed in place.
         places: ``(h, w, 2)`` picture x and y that each pixel shows.
-        detail: ``(h, w, 2)`` what :func:`mien.rendering.warp.renderer.second_differences` gives, sampled likewise.
+        sampled: ``(h, w, 4)`` whose last channel is half the mean second difference of the brightness, 128 for none.
     """
     height, width = out.shape[:2]
     half, one, low, high = np.float32(0.5), np.float32(1), np.float32(0), np.float32(255)
     for y in range(height):
         for x in range(width):
+            detail = np.int32(sampled[y, x, 3]) - 128
+            if -3 < detail < 3:
+                continue
             u, v = places[y, x, 0], places[y, x, 1]
             u, v = u - np.floor(u), v - np.floor(v)
-            lost = u * (one - u) * (np.float32(detail[y, x, 0]) - np.float32(128))
-            lost += v * (one - v) * (np.float32(detail[y, x, 1]) - np.float32(128))
-            if abs(lost) < half:
-                continue
+            lost = (u * (one - u) + v * (one - v)) * np.float32(detail)
             for k in range(3):
                 out[y, x, k] = np.uint8(min(max(np.float32(out[y, x, k]) - lost + half, low), high))
 

@@ -64,13 +64,22 @@ class EyeLayer:
         self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
 
     def draw_lid(
-        self, out: Frame, lid: Array, corner: Integers, turn: Array, origin: Array, shift: Array, closed: float
+        self,
+        out: Frame,
+        lid: Array,
+        sign: int,
+        corner: Integers,
+        turn: Array,
+        origin: Array,
+        shift: Array,
+        closed: float,
     ) -> None:
         """Smooth the upper lid that comes down: skin unfolds there which the photo does not show.
 
         Args:
             out: the output picture, changed in place.
-            lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease.
+            lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease, times ``sign``.
+            sign: which of the two eyes this is.
             corner: ``(2,)`` picture column and row of that array.
             turn: ``(2, 2)`` how the head's turn maps the picture around the eye.
             origin: ``(2,)`` the eye's middle in the photo.
@@ -87,7 +96,7 @@ class EyeLayer:
         part = lid[low[1] - corner[1] : high[1] - corner[1], low[0] - corner[0] : high[0] - corner[0]]
         back = np.linalg.inv(turn).astype(np.float32)
         place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
-        _smooth_lid(window, part, back, place, self._lid, closed)
+        _smooth_lid(window, part, sign, back, place, self._lid, closed)
 
     def draw(
         self, out: Frame, contour: Array, turn: Array, origin: Array, shift: Array, gaze: Array, opacity: float
@@ -250,23 +259,24 @@ def _paint(
 
 
 @compiled
-def _smooth_lid(out: Frame, lid: Array, back: Array, place: Array, skin: Array, closed: float) -> None:
+def _smooth_lid(out: Frame, lid: Array, sign: int, back: Array, place: Array, skin: Array, closed: float) -> None:
     """Mix clean skin into a lid, keep its dark lashes; see :meth:`EyeLayer.draw_lid`."""
     height, width = lid.shape
     for y in range(height):
         for x in range(width):
-            amount = min(lid[y, x] * 1.45, 1.0)
-            if amount <= 0:
+            height_on_lid = sign * lid[y, x]
+            if height_on_lid <= 0:
                 continue
+            amount = min(height_on_lid * 1.45, 1.0)
             amount *= amount * (3 - 2 * amount) * closed
-            lashes = max(lid[y, x] - 1.0, 0.0)
+            lashes = max(height_on_lid - 1.0, 0.0)
             dx, dy = x - place[0], y - place[1]
             px = back[0, 0] * dx + back[0, 1] * dy + place[2]
             py = back[1, 0] * dx + back[1, 1] * dy + place[3]
             clean = (sample(skin, px, py, 0), sample(skin, px, py, 1), sample(skin, px, py, 2))
             seen = (np.float32(out[y, x, 0]) + out[y, x, 1] + out[y, x, 2]) / max(clean[0] + clean[1] + clean[2], 1.0)
             # Only lashes may be darker than the skin, and a closed lid has at least a soft line at its edge.
-            shade = 1.0 - 0.14 * min(lid[y, x], 1.0)
+            shade = 1.0 - 0.14 * min(height_on_lid, 1.0)
             shade += (min(seen, 0.55, shade) - shade) * lashes
             for k in range(3):
                 mixed = out[y, x, k] + (clean[k] * shade - out[y, x, k]) * amount

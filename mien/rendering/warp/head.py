@@ -18,7 +18,7 @@ from mien.rendering.raster import invert_displacement
 from mien.types import Array
 
 _CELLS_PER_HEAD = 36
-_NOTICEABLE = 0.03  # pixels
+_NOTICEABLE = 0.06  # pixels
 _EXPRESSION_REACH = 0.38  # how far beyond the outline a jaw or brow moves its surroundings, in face heights
 _STIFF, _STILL = 1.1, 1.85  # ellipsoid radii up to which the picture moves with the head, and from which it rests
 _HAIR_STIFF, _HAIR_STILL = 1.7, 2.4  # the same where the person is known to reach further: hair and hats

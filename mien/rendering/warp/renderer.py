@@ -68,7 +68,7 @@ class WarpRenderer:
         """
         self._portrait = portrait
         self._photo = np.ascontiguousarray(portrait.image)
-        self._detail = second_differences(self._photo)
+        self._source = with_detail(self._photo)
         self._rig = rig = load_rig(portrait.identity.rig)
         self._scale = float(portrait.camera[0])
         self._rest_rotation = matrix_from_axis_angle(portrait.rest.head_pose[0])
@@ -244,11 +244,9 @@ class WarpRenderer:
         places = head.places(left, top, right, bottom)
         blend_places(places, face, int(low[0]), int(low[1]), left, top)
         window = out[top:bottom, left:right]
-        window[:], detail = (
-            cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for picture in (self._photo, self._detail)
-        )
-        restore_detail(window, places, detail)
+        sampled = cv2.remap(self._source, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB, dst=window)  # strided on purpose: it writes into the output
+        restore_detail(window, places, sampled)
         folds = self._wrinkles.change(self._rest_weights, moved.weights)
         place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
         relight(out, face, int(low[0]), int(low[1]), np.zeros((1, 1), np.float32) if folds is None else folds, place)
@@ -265,8 +263,7 @@ class WarpRenderer:
             turn, origin, shift = self._carried(loop, moved)
             closed = self._closures[1 + index].closed(moved.expression)
             if closed > 0:
-                sign = 1 if side == "left" else -1
-                eye.draw_lid(out, sign * lids, corner, turn, origin, shift, closed)
+                eye.draw_lid(out, lids, 1 if side == "left" else -1, corner, turn, origin, shift, closed)
             stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
             if opacity > 0:
@@ -294,13 +291,13 @@ class WarpRenderer:
         return moved.turn[:2, :2], middle[:2], shift[:2]
 
 
-def second_differences(picture: Frame) -> Frame:
-    """``(H, W, 2)``: half the second difference of the brightness along x and y, 128 for none."""
+def with_detail(picture: Frame) -> Frame:
+    """``(H, W, 4)``: the picture and, for :func:`restore_detail`, its fine detail as a fourth channel."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.int16)
     padded = np.pad(grey, 1, mode="edge")
-    along_x = padded[1:-1, :-2] - 2 * grey + padded[1:-1, 2:]
-    along_y = padded[:-2, 1:-1] - 2 * grey + padded[2:, 1:-1]
-    return np.asarray(np.clip(np.stack([along_x, along_y], -1) // 2 + 128, 0, 255), np.uint8)
+    differences = padded[1:-1, :-2] + padded[1:-1, 2:] + padded[:-2, 1:-1] + padded[2:, 1:-1] - 4 * grey
+    detail = np.clip(differences // 4 + 128, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.concatenate([picture, detail[..., None]], -1))
 
 
 def _limited(head_pose: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mien.types import Array, Frame
 
-_MAP_HEIGHT = 224  # samples from the top of the forehead to the chin, at most
+_MAP_HEIGHT = 176  # samples from the top of the forehead to the chin, at most
 _DEPTH = 0.22  # the largest darkening
 _UNDO = 0.4  # how much of a fold that the photo shows can be smoothed away
 
@@ -101,6 +101,7 @@ class Wrinkles:
         places = np.stack([x, y], -1).astype(np.float32)
         bare = _bare_skin(photo, points, places)
         self._maps = np.stack([_draw(fold, points, places, height) * bare for fold in FOLDS])
+        self._boxes = [_box(each) for each in self._maps]
         self._weights = np.zeros((len(FOLDS), len(expression_names)), np.float32)
         for index, fold in enumerate(FOLDS):
             for name, weight in fold.weights.items():
@@ -112,11 +113,23 @@ class Wrinkles:
         before, after = (np.minimum(self._weights @ each, 1) for each in (rest, weights))
         strength = after - before
         strength = np.where(strength < 0, _UNDO * strength, strength)
-        active = np.abs(strength) > 0.01
-        if not active.any():
+        active = np.flatnonzero(np.abs(strength) > 0.01)
+        if not len(active):
             return None
-        change = np.tensordot(strength[active], self._maps[active], 1)
+        change = np.zeros_like(self._maps[0])
+        for index in active:
+            rows, columns = self._boxes[index]
+            change[rows, columns] += strength[index] * self._maps[index, rows, columns]
         return np.asarray(np.maximum(change, -1.5 * _DEPTH), np.float32)
+
+
+def _box(values: Array) -> tuple[slice, slice]:
+    """The rows and columns in which a map is not nothing."""
+    there = np.abs(values) > 0.002
+    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _draw(fold: _Fold, points: Array, places: Array, height: float) -> Array:
