@@ -164,7 +164,7 @@ def warped_lessons(data: Path, landmarker: Landmarker, n: int, rng: Generator) -
             if len(pairs) % 500 == 0:
                 print(f"warped: {len(pairs)} of {n}", flush=True)
     lessons = _lessons(pairs, SHARES["warped"])
-    alone = Teacher(data / TASK)(_upwards(lessons.landmarks))
+    alone = _taught(data, lessons.landmarks, weight=0).answers
     both = [not (name.startswith("brow") or name == "mouthPucker") for name in ARKIT_NAMES]
     lessons.answers[:, both] = (lessons.answers[:, both] + alone[:, both]) / 2
     return lessons
@@ -319,7 +319,9 @@ def mixed_lessons(data: Path, sources: Lessons, n: int, rng: Generator) -> Lesso
 
 
 def _taught(data: Path, landmarks: Array, weight: float) -> Lessons:
-    answers = Teacher(data / TASK)(_upwards(landmarks))
+    teacher = Teacher(data / TASK)
+    blocks = np.array_split(landmarks, max(1, len(landmarks) // 2000))  # the teacher queues all it is given
+    answers = np.concatenate([teacher(_upwards(block)) for block in blocks])
     return Lessons(landmarks, np.asarray(answers, np.float32), np.full(len(landmarks), weight, np.float32))
 
 
