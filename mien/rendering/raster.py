@@ -246,7 +246,7 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
             across = abs(face[y, x + 1, 0] - dx) + abs(face[y, x + 1, 1] - dy)
             down = abs(face[y + 1, x, 0] - dx) + abs(face[y + 1, x, 1] - dy)
             fold = (face[y, x + 1, 2] > 0 and across > 1.5) or (face[y + 1, x, 2] > 0 and down > 1.5)
-            if gain == 1 and not fold:
+            if abs(gain - np.float32(1)) < np.float32(0.003) and not fold:
                 continue
             i, j = y + top, x + left
             for k in range(3):

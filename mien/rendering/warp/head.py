@@ -178,7 +178,8 @@ class HeadLayer:
             forward[..., k] = self._weight * (row[0] * dx + row[1] * dy + row[2] * dz + shift[k])
         forward += (self._carry @ expression[self._oval]).reshape(forward.shape)
         invert_displacement(forward, self.cell, self._backward)
-        moves = np.abs(self._backward).max(-1) > _NOTICEABLE
+        far = np.abs(self._backward) > _NOTICEABLE
+        moves = far[..., 0] | far[..., 1]
         if not moves.any():
             return self.left, self.top, self.left, self.top
         rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
