@@ -103,9 +103,12 @@ def test_size_goes_into_the_camera_alone(photo, portrait, backend):
 
 
 def test_no_face_and_too_few_faces_are_said(photo, backend):
-    rng = np.random.default_rng(0)
-    with pytest.raises(NoFaceError, match="no face found"):
-        track_image(rng.integers(0, 255, (200, 200, 3), dtype=np.uint8), backend=backend)
+    from skimage.data import chelsea, coffee
+
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    for picture in (noise, coffee(), chelsea(), np.zeros((1, 1, 3), np.uint8)):  # chelsea is a cat
+        with pytest.raises(NoFaceError, match="no face found"):
+            track_image(picture, backend=backend)
     with pytest.raises(NoFaceError, match="face 2 asked for, but only 1"):
         track_image(photo, face=2, backend=backend)
     with pytest.raises(InputError, match="counted from 1"):
