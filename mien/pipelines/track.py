@@ -260,10 +260,10 @@ def _pixel(point: Any) -> tuple[int, int]:
 
 
 def _draw_bars(picture: Frame, motion: FaceMotion, blink: bool) -> None:
-    """Bars of the expressions of :data:`_SHOWN` in the upper left corner; picture height decides their size."""
+    """Bars of the expressions of :data:`_SHOWN` in the upper left corner, sized by the picture."""
     import cv2
 
-    line = max(8, picture.shape[0] // 36)
+    line = max(8, min(picture.shape[:2]) // 36)
     length = 4 * line
     for row, name in enumerate(_SHOWN):
         top = line // 2 + row * line
