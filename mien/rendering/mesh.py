@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import Integers, fill_triangles
+from mien.rendering.raster import Integers, fill_triangles, vertex_normals
 from mien.rotations import compose
 from mien.types import Array, FaceMotion, Frame, Portrait
 
@@ -110,7 +110,9 @@ class MeshRenderer:
         n = self._size * _SAMPLES
         points = (vertices[self._owner] - self._middle) * np.array([1, -1, 1]) * (self._scale * _SAMPLES)
         points += np.stack([np.full(len(points), n / 2)] * 2 + [-self._back * self._scale * _SAMPLES], 1)
-        values = np.concatenate([self._normals(vertices[self._owner]), self._colours], 1)
+        normals = np.empty((len(points), 3), np.float32)
+        vertex_normals(np.ascontiguousarray(vertices[self._owner]), self._triangles, normals)
+        values = np.concatenate([normals, self._colours], 1)
         drawn = np.zeros((n, n, 6), np.float32)
         depth = np.full((n, n), -np.inf, np.float32)
         fill_triangles(points.astype(np.float32), values.astype(np.float32), self._triangles, depth, drawn)
@@ -122,12 +124,3 @@ class MeshRenderer:
         picture[covered] = np.clip(surface[:, 3:] * light[:, None] + 0.5, 0, 255)
         small = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.uint8)
-
-    def _normals(self, points: Array) -> Array:
-        a, b, c = (points[self._triangles[:, k]] for k in range(3))
-        area = np.cross(b - a, c - a)
-        normals = np.zeros_like(points)
-        for k in range(3):
-            for axis in range(3):
-                normals[:, axis] += np.bincount(self._triangles[:, k], area[:, axis], len(points))
-        return np.asarray(normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12), np.float32)

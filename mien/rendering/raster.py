@@ -89,6 +89,32 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
 
 
 @compiled
+def vertex_normals(points: Array, triangles: Integers, out: Array) -> None:
+    """Unit normals, averaged over the triangles around each vertex by their area.
+
+    Args:
+        points: ``(N, 3)``.
+        triangles: ``(F, 3)``, counter-clockwise seen from where the normals shall point to.
+        out: ``(N, 3)``, overwritten; zero where a vertex has no triangle.
+    """
+    out[:] = 0
+    for t in range(len(triangles)):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
+        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for k in range(3):
+            out[triangles[t, k], 0] += nx
+            out[triangles[t, k], 1] += ny
+            out[triangles[t, k], 2] += nz
+    for i in range(len(out)):
+        length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2)
+        if length > 0:
+            for k in range(3):
+                out[i, k] /= length
+
+
+@compiled
 def polygon_coverage(polygon: Array, out: Array) -> None:
     """How much of each pixel a polygon covers, in [0, 1]; where it has turned inside out it covers nothing.
 
@@ -207,7 +233,7 @@ def restore_detail(out: Frame, places: Array, sampled: Frame) -> None:
     for y in range(height):
         for x in range(width):
             detail = np.int32(sampled[y, x, 3]) - 128
-            if -3 < detail < 3:
+            if -5 < detail < 5:  # at most two grey levels are lost
                 continue
             u, v = places[y, x, 0], places[y, x, 1]
             u, v = u - np.floor(u), v - np.floor(v)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.rendering.raster import blend_places, fill_triangles, invert_displacement, polygon_coverage
+from mien.rendering.raster import blend_places, fill_triangles, invert_displacement, polygon_coverage, vertex_normals
 
 
 def square(left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -75,3 +75,14 @@ def test_the_face_overrules_the_ground_by_its_opacity() -> None:
     blend_places(places, face, 103, 53, 100, 50)
     assert places[0, 0].tolist() == [102, 52]
     assert places[4, 5].tolist() == [105 + 2 + 0.25 * (-6 - 2), 54 + 2 + 0.25 * (0 - 2)]
+
+
+def test_normals_point_to_where_triangles_run_counter_clockwise() -> None:
+    points = np.array([[0, 0, 0], [3, 0, 0], [0, 2, 0], [0, 0, 1], [9, 9, 9]], np.float32)
+    triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    normals = np.empty_like(points)
+    vertex_normals(points, triangles, normals)
+    assert np.allclose(normals[1], [0, 0, 1])
+    assert np.allclose(normals[3], [1, 0, 0])
+    assert np.allclose(normals[0], np.array([2, 0, 6]) / np.hypot(2, 6))
+    assert not normals[4].any()

@@ -167,7 +167,7 @@ class WarpRenderer:
         to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
         change = change @ to_picture
         # Turns about the head's own axes, seen in picture space (y down).
-        rotation = self._rest_rotation @ matrix_from_axis_angle(_limited(motion.head_pose[0])) @ self._rest_rotation.T
+        rotation = self._rest_rotation @ _matrix(_limited(motion.head_pose[0])) @ self._rest_rotation.T
         flip = np.array([1, -1, 1])
         turn: Array = np.asarray(rotation * flip * flip[:, None], np.float32)
         shift: Array = np.asarray(motion.translation[0, :2] * [self._scale, -self._scale], np.float32)
@@ -181,8 +181,7 @@ class WarpRenderer:
         part = self._rig.parts[f"iris_{('left', 'right')[eye]}"]
         arm = self._rest_shape[part].mean(0) - self._eye_centres[eye]
         rest = self._portrait.rest.eye_pose[0, eye]
-        before, after = matrix_from_axis_angle(np.stack([rest, rest + motion.eye_pose[0, eye]]))
-        return np.asarray((after - before) @ arm, np.float32)
+        return np.asarray((_matrix(rest + motion.eye_pose[0, eye]) - _matrix(rest)) @ arm, np.float32)
 
     def _meet(self, expression: Array) -> Array:
         """Let lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross."""
@@ -298,6 +297,11 @@ def with_detail(picture: Frame) -> Frame:
     differences = padded[1:-1, :-2] + padded[1:-1, 2:] + padded[:-2, 1:-1] + padded[2:, 1:-1] - 4 * grey
     detail = np.clip(differences // 4 + 128, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.concatenate([picture, detail[..., None]], -1))
+
+
+def _matrix(axis_angle: Array) -> Array:
+    """One small rotation as a matrix (Rodrigues); :mod:`mien.rotations` is for sequences and slow for a single one."""
+    return np.asarray(cv2.Rodrigues(axis_angle.astype(np.float64))[0], np.float32)
 
 
 def _limited(head_pose: Array) -> Array:

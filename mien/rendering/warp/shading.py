@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mien.rendering.raster import Integers
+from mien.rendering.raster import Integers, vertex_normals
 from mien.types import Array, Frame
 
 _DARKEN, _BRIGHTEN = 0.30, 0.12  # the largest changes of brightness, approached softly
@@ -31,7 +31,7 @@ class Shading:
             triangles: of the landmarks.
             still: ``(468,)`` in [0, 1], 0 where the shading must not change (lids, lip borders, the outline).
         """
-        self._triangles = triangles
+        self._triangles: Integers = np.ascontiguousarray(triangles, np.int32)
         self._still = still
         self._smooth = _one_ring(triangles, len(points))
         normals = self._normals(points)
@@ -60,15 +60,10 @@ class Shading:
         return np.asarray(np.maximum(self._light[0] + normals @ self._light[1:], 0.25), np.float32)
 
     def _normals(self, points: Array) -> Array:
-        a, b, c = (points[self._triangles[:, k]] for k in range(3))
-        area = np.cross(b - a, c - a)
-        normals = np.zeros((len(self._smooth.indptr) - 1, 3))
-        for axis in range(3):
-            for k in range(3):
-                normals[:, axis] += np.bincount(self._triangles[:, k], area[:, axis], len(normals))
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+        normals = np.empty((len(points), 3), np.float32)
+        vertex_normals(np.ascontiguousarray(points, np.float32), self._triangles, normals)
         # Triangles run counter-clockwise with y up, hence clockwise with y down: turn the normals to the viewer.
-        return np.asarray(-normals, np.float32)
+        return -normals
 
 
 def _one_ring(triangles: Integers, n: int) -> Any:
