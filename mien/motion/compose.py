@@ -31,7 +31,7 @@ from mien.face.regions import regions_of_expression
 from mien.face.rig import GAZE_ANGLE, load_rig
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 
-OPENING_IN_SPEECH = {"jaw": 0.4, "lips": 0.75}
+OPENING_IN_SPEECH = {"jaw": 0.25, "lips": 0.75}
 """Share of an emotion's opening that is left while somebody speaks: the jaw belongs to the speech, bared teeth less."""
 
 MAX_DROOP = 0.35
