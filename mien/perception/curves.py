@@ -20,7 +20,7 @@ _SMOOTHING_WINDOW = 0.08
 _JITTER = 3.0
 """Changes of more than this many times a curve's own jitter are movement and are kept."""
 
-_BLINK_RISE = 0.28
+_BLINK_RISE = 0.25
 _BLINK_FALL = 0.12
 """A blink closes the lids by more than the first and is over when they are within the second of where they were."""
 _LONGEST_BLINK = 0.6
@@ -100,7 +100,7 @@ def find_blinks(closure: Array, fps: float) -> list[tuple[float, float]]:
     that look down and eyes that stay shut are no blinks.
 
     Args:
-        closure: ``(T,)`` mean of ``eyeBlinkLeft`` and ``eyeBlinkRight`` in [0, 1].
+        closure: ``(T,)`` how far the lids are closed, in [0, 1].
         fps: frames per second.
     """
     from scipy.ndimage import minimum_filter1d

@@ -155,6 +155,22 @@ def find_gaze(rig: Rig, identity: FaceIdentity, expression: Array, landmarks: Ar
     return gaze
 
 
+def find_lid_closure(rig: Rig, landmarks: Array, found: npt.NDArray[np.bool_]) -> Array:
+    """``(T,)`` in [0, 1]: how far the lids are closed, measured against how far this person opens them in the clip.
+
+    The mean gap between the lids over the eye's width, of both eyes, against its 90th percentile over the frames.
+    """
+    gaps = []
+    for side in ("left", "right"):
+        rim = landmarks[:, rig.contours[f"eye_{side}"], :2]
+        width = np.linalg.norm(rim[:, 0] - rim[:, rim.shape[1] // 2], axis=1)
+        pairs = rig.closures[f"eye_{side}"]
+        gap = np.linalg.norm(landmarks[:, pairs[:, 0], :2] - landmarks[:, pairs[:, 1], :2], axis=2).mean(axis=1)
+        gaps.append(gap / np.maximum(width, 1e-6))
+    opening = np.mean(gaps, axis=0)
+    return np.asarray(np.clip(1 - opening / max(float(np.percentile(opening[found], 90)), 1e-6), 0, 1), np.float32)
+
+
 def motion_from(rig: Rig, fps: float, expression: Array, gaze: Array, poses: Poses, camera: Array) -> FaceMotion:
     """A motion from what was found, given the per-frame cameras ``(T, 3)`` that its pixels shall be read with."""
     n_frames = len(expression)

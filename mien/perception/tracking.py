@@ -22,6 +22,7 @@ from mien.perception.geometry import (
     Poses,
     absorb,
     find_gaze,
+    find_lid_closure,
     find_poses,
     fit_identity,
     motion_from,
@@ -234,6 +235,8 @@ def _solved(sight: _Sight, fps: float) -> Track:
     gaze = find_gaze(rig, identity, expression, landmarks, poses)
     # Closed lids hide the iris, and the network then guesses: look where the eyes looked before and after.
     gaze = smooth(interpolate_gaps(gaze, lids < 0.6).reshape(-1, 6), sight.shots, fps).reshape(-1, 2, 3)
+    # What the network reads and what the lids' gap says err on different faces, so blinks are sought in their mean.
+    closure = (raw[:, list(_EYE_BLINKS)].mean(axis=1) + find_lid_closure(rig, landmarks, sight.found)) / 2
     origin = np.median(poses.origin[sight.found], axis=0)
     cameras = np.empty((len(landmarks), 3), np.float32)
     cameras[:, 0] = poses.scale
@@ -246,7 +249,7 @@ def _solved(sight: _Sight, fps: float) -> Track:
         landmarks=landmarks,
         size=sight.size,
         shots=sight.shots,
-        blinks=tuple(find_blinks(raw[:, list(_EYE_BLINKS)].mean(axis=1), fps)),
+        blinks=tuple(find_blinks(closure, fps)),
     )
 
 
