@@ -150,24 +150,35 @@ class SpeechFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmotionTrack:
-    """Valence and arousal over time.
+    """Valence and arousal over time, and how likely each label is where an estimator says so.
 
     Attributes:
         va: ``(T, 2)`` in [-1, 1], valence first.
         fps: rows per second.
+        labels: ``L`` emotions, the columns of ``probabilities``.
+        probabilities: ``(T, L)``, each row summing to 1, or ``None`` if there are no labels.
     """
 
     va: Array
     fps: float
+    labels: tuple[Emotion, ...] = ()
+    probabilities: Array | None = None
 
     def __post_init__(self) -> None:
         _check_fps(self.fps)
+        if self.probabilities is not None:
+            shape = (len(self.va), len(self.labels))
+            object.__setattr__(self, "probabilities", _frozen(self.probabilities, "probabilities", shape))
         object.__setattr__(self, "va", _frozen(self.va, "va", (None, 2)))
         if len(self.va) and np.abs(self.va).max() > 1:
             raise ValueError(f"va: expected values in [-1, 1], got {np.abs(self.va).max():.3g}")
 
     def __len__(self) -> int:
         return len(self.va)
+
+    def best(self) -> tuple[Emotion, ...]:
+        """The likeliest label of every row; empty if there are no labels."""
+        return () if self.probabilities is None else tuple(self.labels[i] for i in self.probabilities.argmax(1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,42 @@
+"""The numeric parity references beside the repository: weights by rule, inputs, expected outputs."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "shared" / "reference"
+
+
+class Reference:
+    """One system's reference; see the ``README.md`` in its folder."""
+
+    def __init__(self, name: str) -> None:
+        if not (FOLDER / f"{name}.json").exists():
+            pytest.skip(f"the parity reference {name} is not beside the repository")
+        spec = importlib.util.spec_from_file_location("reference_fill", FOLDER / "fill.py")
+        assert spec is not None and spec.loader is not None
+        self.fill: ModuleType = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.fill)
+        self.info: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        with np.load(FOLDER / f"{name}.npz") as file:
+            self.arrays = {key: file[key] for key in file.files}
+
+    def state(self, network: str) -> dict[str, Any]:
+        """The filled state dict of one network under the official keys."""
+        return dict(self.fill.state_dict_from_json(self.info, network))
+
+    def input(self, name: str) -> np.ndarray:
+        return self.arrays[f"in/{name}"]
+
+    def relative_error(self, name: str, value: np.ndarray) -> float:
+        """Largest difference to the expected output over the output's largest magnitude."""
+        meta = self.info["outputs"][name]
+        assert list(value.shape) == meta["shape"], name
+        expected = self.arrays[f"out/{name}"]
+        difference = np.abs(self.fill.take_subset(value, meta["subset"]).astype(np.float64) - expected).max()
+        return float(difference / meta["stats"]["absmax"])
