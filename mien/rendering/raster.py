@@ -243,7 +243,7 @@ def restore_detail(out: Frame, places: Array, sampled: Frame) -> None:
 
 
 @compiled
-def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: Array) -> None:
+def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: Array, tint: Array) -> None:
     """Change the brightness of a drawn face, and soften the edges where skin folds over skin.
 
     Args:
@@ -253,6 +253,7 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
         top: picture row of the face array.
         folds: ``(mh, mw)`` more change of brightness, lying on the photo and carried along with the skin.
         place: ``(3,)`` picture x and y of its first sample, samples per pixel.
+        tint: ``(3,)`` how much of the change each channel takes: skin is warmer in its shadows.
     """
     first_y, last_y = max(1, 1 - top), min(face.shape[0], out.shape[0] - top) - 1
     first_x, last_x = max(1, 1 - left), min(face.shape[1], out.shape[1] - left) - 1
@@ -279,7 +280,8 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
                 value = np.float32(out[i, j, k])
                 if fold:
                     value = (2 * value + out[i, j + 1, k] + out[i, j - 1, k] + out[i + 1, j, k] + out[i - 1, j, k]) / 6
-                out[i, j, k] = np.uint8(min(max(value * gain + np.float32(0.5), np.float32(0)), np.float32(255)))
+                value *= np.float32(1) + (gain - np.float32(1)) * tint[k]
+                out[i, j, k] = np.uint8(min(max(value + np.float32(0.5), np.float32(0)), np.float32(255)))
 
 
 @compiled

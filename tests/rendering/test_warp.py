@@ -198,7 +198,9 @@ def test_small_and_large_pictures(portrait: Portrait, scale: float) -> None:
 
 def test_a_grey_picture_stays_grey_but_for_the_mouth(portrait: Portrait) -> None:
     grey = np.repeat(portrait.image.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
-    frame = draw(WarpRenderer(replace(portrait, image=grey)), moved(head=(0, 6, 0), eyeBlinkLeft=1, gaze=0.2))
+    frame = draw(
+        WarpRenderer(replace(portrait, image=grey)), moved(head=(0, 6, 0), eyeBlinkLeft=1, mouthSmileLeft=1, gaze=0.2)
+    )
     assert np.ptp(frame.astype(int), axis=-1).max() <= 1
 
 

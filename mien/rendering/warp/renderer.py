@@ -107,6 +107,9 @@ class WarpRenderer:
             still[rig.contours[name]] = 0.3
         still[oval] = 0.0
         self._shading = Shading(self._photo, landmarks[:468], triangles, still)
+        self._skin = self._skin_colour()
+        # Light that has passed through skin is warmer: shadows take more of the colours that skin has less of.
+        self._shadow_tint = np.clip((self._skin.mean() / np.maximum(self._skin, 1)) ** 0.8, 0.6, 1.5).astype(np.float32)
         self._wrinkles = Wrinkles(self._photo, landmarks[:, :2], rig.expression_names)
         self._clockwise = {name: self._orientation(name) for name in HOLES}
         self._eyes = [
@@ -189,12 +192,15 @@ class WarpRenderer:
             closure.apply(expression)
         return expression
 
-    def _white(self) -> Array:
-        """The colour of something white in this portrait's light: the brighter of its skin and its eyes' whites."""
+    def _skin_colour(self) -> Array:
         height, width = self._photo.shape[:2]
         at = self._points[_SKIN_SAMPLES, :2]
         columns, rows = (np.clip(np.rint(at[:, k]).astype(int), 0, n - 1) for k, n in ((0, width), (1, height)))
-        skin = np.percentile(self._photo[rows, columns].astype(np.float32), 60, axis=0)
+        return np.asarray(np.percentile(self._photo[rows, columns], 60, axis=0), np.float32)
+
+    def _white(self) -> Array:
+        """The colour of something white in this portrait's light: the brighter of its skin and its eyes' whites."""
+        skin = self._skin
         whites = [eye.white_colour for eye in self._eyes if eye.usable]
         eyes = np.mean(whites, axis=0) if whites else skin
         brightness = max(1.25 * float(skin.mean()), 1.2 * float(eyes.mean()))
@@ -248,7 +254,8 @@ class WarpRenderer:
         restore_detail(window, places, sampled)
         folds = self._wrinkles.change(self._rest_weights, moved.weights)
         place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
-        relight(out, face, int(low[0]), int(low[1]), np.zeros((1, 1), np.float32) if folds is None else folds, place)
+        folds = np.zeros((1, 1), np.float32) if folds is None else folds
+        relight(out, face, int(low[0]), int(low[1]), folds, place, self._shadow_tint)
         self._draw_eyes(out, moved, now, face[..., 4], low)
         self._draw_mouth(out, moved, now)
         return out

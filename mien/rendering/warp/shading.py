@@ -15,8 +15,8 @@ from scipy import sparse
 from mien.rendering.raster import Integers, vertex_normals
 from mien.types import Array, Frame
 
-_DARKEN, _BRIGHTEN = 0.30, 0.12  # the largest changes of brightness, approached softly
-_EMPHASIS = 1.3  # a mesh of 468 points flattens the skin's real relief
+_DARKEN, _BRIGHTEN = 0.25, 0.12  # the largest changes of brightness, approached softly
+_EMPHASIS = 1.1  # a mesh of 468 points flattens the skin's real relief
 
 
 class Shading:

@@ -1,0 +1,95 @@
+"""Parts of the warp renderer by themselves, on things made by code."""
+
+import numpy as np
+
+from mien.face.rig import load_rig
+from mien.rendering.warp.closing import Closure, close_lips
+from mien.rendering.warp.eyes import fill_missing
+from mien.rendering.warp.surface import HOLES, build_surface
+from mien.rendering.warp.wrinkles import Wrinkles
+
+SCALE = 1500.0
+
+
+def landmarks() -> np.ndarray:
+    """The rig's mean face in a picture of 400 x 400."""
+    return (load_rig().template[:478] * [SCALE, -SCALE, SCALE] + [200, 200, 0]).astype(np.float32)
+
+
+def test_the_surface_starts_at_the_landmarks_and_follows_them() -> None:
+    points = landmarks()
+    surface = build_surface(load_rig(), points)
+    assert np.allclose(surface.rest[:468], points[:468, :2])
+    shift = np.tile(np.array([3.0, -2.0, 1.0], np.float32), (478, 1))
+    assert np.allclose(surface.follow @ shift, shift[0], atol=1e-4)
+    assert surface.opacity[load_rig().contours["face_oval"]].max() == 0
+    assert surface.opacity[[1, 4, 13, 468 // 2]].max() == 1
+    for name in HOLES:
+        assert len(surface.contours[name]) == 2 * len(load_rig().contours[name])
+
+
+def test_lids_meet_when_the_rigs_do_however_wide_the_photos_eyes_are() -> None:
+    points, pairs = landmarks(), load_rig().closures["eye_left"]
+    wide = points.copy()
+    wide[pairs[:, 0], 1] -= 5  # the photo's lids stand 5 px further apart than the rig's
+    gap = points[pairs[:, 1], 1] - points[pairs[:, 0], 1]
+    closure = Closure(wide, points, pairs, np.array([0, -1, 0], np.float32), 260, 1.0)
+    for share in (0.5, 1.0):
+        expression = np.zeros((478, 3), np.float32)
+        expression[pairs[:, 0], 1] = share * gap
+        closure.apply(expression)
+        left = (wide + expression)[pairs[:, 1], 1] - (wide + expression)[pairs[:, 0], 1]
+        assert np.allclose(left, (1 - share) * (gap + 5), atol=0.35 * (share < 1) + 0.01)
+    assert closure.closed(expression) > 0.99
+    assert closure.closed(np.zeros_like(expression)) == 0
+
+
+def test_lips_never_cross() -> None:
+    points, pairs = landmarks(), load_rig().closures["lips"]
+    closure = Closure(points, points, pairs, np.array([0, -1, 0], np.float32), 260, 0.5, soft=True)
+    expression = np.zeros((478, 3), np.float32)
+    expression[pairs[:, 1], 1] = -8  # the lower lip far into the upper one
+    closure.apply(expression)
+    moved = points + expression
+    assert np.allclose(moved[pairs[:, 0], 1], moved[pairs[:, 1], 1], atol=0.01)
+
+
+def test_closed_lips_part_on_the_dark_line() -> None:
+    points, pairs = landmarks(), load_rig().closures["lips"]
+    photo = np.full((400, 400, 3), 180, np.uint8)
+    line = round(float(points[13, 1])) + 3
+    photo[line - 1 : line + 2] = 60
+    seam = close_lips(photo, points, pairs, 260)
+    assert np.abs(seam[pairs[2:-2], 1] - line).max() < 1.5
+    assert np.array_equal(np.delete(seam, pairs.ravel(), 0), np.delete(points, pairs.ravel(), 0))
+
+
+def test_filling_keeps_what_is_known_and_stays_within_it() -> None:
+    rng = np.random.default_rng(2)
+    picture = rng.uniform(50, 200, (40, 60, 3)).astype(np.float32)
+    known = np.zeros((40, 60), bool)
+    known[5:12, 8:30] = True
+    filled = fill_missing(picture, known)
+    assert np.allclose(filled[known], picture[known])
+    assert filled.min() >= picture[known].min() - 1e-3 and filled.max() <= picture[known].max() + 1e-3
+
+
+def test_folds_come_with_their_expression_on_bare_skin_only() -> None:
+    names = ("browInnerUp", "mouthSmileLeft", "jawOpen")
+    points = landmarks()[:, :2]
+    photo = np.full((400, 400, 3), (210, 160, 130), np.uint8)
+    folds = Wrinkles(photo, points, names)
+    rest = np.zeros(3, np.float32)
+    assert folds.change(rest, rest) is None
+    assert folds.change(rest, np.array([0, 0, 1], np.float32)) is None
+    smile = folds.change(rest, np.array([0, 1, 0], np.float32))
+    middle = round((points[1, 0] - folds.left) * folds.scale)
+    assert smile[:, middle + 5 :].min() < -0.08  # the subject's left is the viewer's right
+    assert np.abs(smile[:, : middle - 5]).max() < 0.01
+    hair = photo.copy()
+    hair[: int(points[9, 1])] = (30, 25, 20)  # a fringe down to the brows
+    brows = np.array([1, 0, 0], np.float32)
+    open_forehead, hidden = (
+        -np.minimum(Wrinkles(each, points, names).change(rest, brows), 0).sum() for each in (photo, hair)
+    )
+    assert hidden < 0.1 * open_forehead
