@@ -182,7 +182,7 @@ def test_motion_is_added_to_the_photos_own_expression(portrait: Portrait) -> Non
     assert not np.array_equal(small, portrait.image)
 
 
-@pytest.mark.parametrize("scale", [0.2, 4.0])
+@pytest.mark.parametrize("scale", [0.06, 0.2, 4.0])
 def test_small_and_large_pictures(portrait: Portrait, scale: float) -> None:
     import cv2
 
@@ -193,7 +193,7 @@ def test_small_and_large_pictures(portrait: Portrait, scale: float) -> None:
     assert np.array_equal(draw(renderer, moved()), image)
     frame = draw(renderer, moved(head=(2, 5, 1), jawOpen=0.6, eyeBlinkLeft=1, mouthFunnel=0.5))
     assert frame.shape == image.shape
-    assert np.abs(frame.astype(int) - image).mean() > 0.5
+    assert np.abs(frame.astype(int) - image).mean() > 0.3
 
 
 def test_a_grey_picture_stays_grey_but_for_the_mouth(portrait: Portrait) -> None:

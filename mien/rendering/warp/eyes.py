@@ -49,7 +49,7 @@ class EyeLayer:
         picture = photo[self._top : bottom, self._left : right].astype(np.float32)
         corner = np.array([self._left, self._top], np.float32)
         self._centre = iris[0].astype(np.float32)
-        self._radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
+        self._radius = max(float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean()), 0.5)
         coverage = np.empty(picture.shape[:2], np.float32)
         polygon_coverage(np.ascontiguousarray(contour - corner, np.float32), coverage)
         inset = max(0.6, 0.02 * self._width)
@@ -158,7 +158,7 @@ def _complete_iris(picture: Array, visible: Mask, radius: Array) -> Array:
             profile[index] = np.median(picture[ring], axis=0)
     good = ~np.isnan(profile[:, 0])
     if not good.any():
-        profile[:], good[:] = picture[radius < 1].mean(0), True
+        profile[:], good[:] = picture[radius <= max(1.0, float(radius.min()))].mean(0), True
     at = np.arange(18)
     profile = np.stack([np.interp(at, at[good], profile[good, k]) for k in range(3)], 1)
     position = np.clip(radius * 12 - 0.5, 0, 16.99)
