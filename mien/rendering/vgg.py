@@ -55,7 +55,7 @@ class Vgg19(nn.Module):
 
 
 def perceptual_loss(vgg: Vgg19, images: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of the activations, weighted 1/32, 1/16, 1/8, 1/4 and 1 from the first slice to the last.
+    """Mean absolute difference of the activations, weighted 1/32, 1/16, 1/8, 1/4 and 1 from first slice to last.
 
     Args:
         vgg: with ImageNet weights.
