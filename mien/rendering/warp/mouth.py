@@ -20,7 +20,7 @@ PARTS = ("teeth_upper", "teeth_lower", "tongue")
 
 _TOOTH_CONTRAST = 0.45  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
 _TEETH_SHOW = 0.010  # the upper teeth stand this much lower than the rig's, in face heights: parted lips show them
-_FINE_WIDTH = 160  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
+_FINE_WIDTH = 120  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
 _TONGUE = np.array([0.60, 0.34, 0.32], np.float32)
 _CAVITY = np.array([0.075, 0.035, 0.03], np.float32)
 _REACH = (0.16, 0.16, 0.075)  # depth, in face heights, at which upper teeth, lower teeth and tongue are 1 / e as bright

@@ -204,7 +204,8 @@ class WarpRenderer:
         whites = [eye.white_colour for eye in self._eyes if eye.usable]
         eyes = np.mean(whites, axis=0) if whites else skin
         brightness = max(1.25 * float(skin.mean()), 1.2 * float(eyes.mean()))
-        tint = 0.75 * eyes / max(float(eyes.mean()), 1.0) + 0.25 * skin / max(float(skin.mean()), 1.0)
+        # Whites of eyes are reddish and may be seen through glass: only half of their tint is the light's.
+        tint = np.clip(0.5 + 0.5 * eyes / max(float(eyes.mean()), 1.0), 0.75, 1.12)
         return np.asarray(np.minimum(tint * min(brightness, 232.0), 245.0), np.float32)
 
     def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
@@ -268,7 +269,7 @@ class WarpRenderer:
             loop = self._rig.contours[f"eye_{side}"]
             turn, origin, shift = self._carried(loop, moved)
             closed = self._closures[1 + index].closed(moved.expression)
-            if closed > 0:
+            if closed > 0.02:
                 eye.draw_lid(out, lids, 1 if side == "left" else -1, corner, turn, origin, shift, closed)
             stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
