@@ -85,16 +85,35 @@ def motion_from_units(units: ActionUnits) -> FaceMotion:
     return motion.with_columns(dict(zip(ARKIT_NAMES, expression_from_units(columns, len(units)).T, strict=True)))
 
 
+LIP_GAP: Mapping[str, float] = {
+    "jawOpen": 24.7, "mouthClose": -24.7, "mouthFunnel": 7.9, "mouthUpperUp": 6.3, "mouthLowerDown": 7.0,
+    "mouthPucker": -5.5, "mouthPress": -3.4,
+}  # fmt: skip
+"""How far each shape at full weight parts the lips on the builtin rig, mm; a name of both sides means both."""
+
+PARTED = 1.0
+"""Gap of the lips in mm at which AU25 has reached 63 %: it says that lips part, AU26 and AU27 say how far."""
+
+
 def units_from_motion(motion: FaceMotion) -> ActionUnits:
     """Action units that a motion under ARKit's names shows.
 
-    The table is not one to one (AU10 and AU25 both raise the upper lip, AU26 and AU27 both open the jaw), so a unit
-    is read from the one shape that it drives most, as the mean of both sides over the unit's weight in the table.
+    The table is not one to one (AU26 and AU27 both open the jaw), so a unit is read from the one shape that it drives
+    most, as the mean of both sides over the unit's weight in the table. AU25 is read from the gap between the lips
+    whatever opens it.
     """
     values = []
-    for shapes in SHAPES_OF_UNIT.values():
-        main, weight = max(shapes.items(), key=lambda item: item[1])
-        names = [main] if main in ARKIT_NAMES else [f"{main}Left", f"{main}Right"]
-        curve = np.mean([motion.column(name) for name in names], axis=0) / weight
-        values.append(np.clip(curve, 0, 1))
+    for unit, shapes in SHAPES_OF_UNIT.items():
+        if unit == "AU25":
+            gap = sum(weight * _both_sides(motion, stem) for stem, weight in LIP_GAP.items())
+            values.append(1 - np.exp(-np.maximum(gap, 0) / PARTED))
+        else:
+            main, weight = max(shapes.items(), key=lambda item: item[1])
+            values.append(np.clip(_both_sides(motion, main) / weight, 0, 1))
     return ActionUnits(np.stack(values, 1), UNITS, motion.fps)
+
+
+def _both_sides(motion: FaceMotion, stem: str) -> Array:
+    """``(T,)`` weight of a shape, the mean of both sides if it has sides."""
+    names = [stem] if stem in ARKIT_NAMES else [f"{stem}Left", f"{stem}Right"]
+    return np.asarray(np.mean([motion.column(name) for name in names], axis=0), np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import tyro
 
 from mien.errors import InputError, OutputError
@@ -41,8 +42,9 @@ _GREEN, _BLUE, _RED, _WHITE, _BLACK = (90, 220, 120), (90, 150, 255), (255, 80, 
 class TrackOptions:
     """Follow one face through a picture or a clip.
 
-    The ending of -o decides what is made: .npz or Live Link Face .csv hold the motion, .json a summary with
-    the blinks, .mp4, .webm or .gif (.png or .jpg for a picture) show what was found drawn over the input.
+    The ending of -o decides what is made: .npz or Live Link Face .csv hold the motion, .openface.csv action
+    units, .json a summary with the blinks; .mp4, .webm or .gif (.png or .jpg for a picture) show what was found
+    drawn over the input.
     """
 
     input: Annotated[Path, tyro.conf.arg(aliases=("-i",))]
@@ -122,7 +124,7 @@ def _track_picture(options: TrackOptions) -> TrackResult:
     elif ending == ".json":
         _write_json(options.output, _summary(portrait.rest, 1, (0,), (), portrait.image.shape[:2]))
     else:
-        _write_motion(options, portrait.rest, record)
+        _write_motion(options, portrait.rest, np.ones(1, np.bool_), record)
     return TrackResult(options.output, 1, portrait.rest.fps, 1, 1, ())
 
 
@@ -148,17 +150,48 @@ def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResul
     elif ending == ".json":
         _write_json(options.output, _summary(seen.motion, n_found, seen.shots, seen.blinks, seen.size))
     else:
-        _write_motion(options, seen.motion, record)
+        _write_motion(options, seen.motion, seen.found, record)
     n_frames = len(seen.motion) if options.fps is None else len(seen.motion.resample(options.fps))
     return TrackResult(options.output, n_frames, options.fps or seen.motion.fps, n_found, len(seen.shots), seen.blinks)
 
 
-def _write_motion(options: TrackOptions, motion: FaceMotion, record: dict[str, Any]) -> None:
+def _write_motion(
+    options: TrackOptions, motion: FaceMotion, found: npt.NDArray[np.bool_], record: dict[str, Any]
+) -> None:
     from mien.media.motion_file import write_motion
+    from mien.media.openface import is_openface
 
     if options.fps is not None:
-        motion = motion.resample(options.fps)
-    write_motion(options.output, motion, provenance=record)
+        resampled = motion.resample(options.fps)
+        at = np.arange(len(resampled)) * motion.fps / options.fps
+        found = found[np.minimum(at, len(motion) - 1).astype(np.int64)]
+        motion = resampled
+    if is_openface(options.output):
+        write_units(options.output, motion, found)
+    else:
+        write_motion(options.output, motion, provenance=record)
+
+
+def write_units(path: Path, motion: FaceMotion, found: npt.NDArray[np.bool_]) -> None:
+    """Action units and head pose of a motion as OpenFace CSV; whole or not at all.
+
+    Args:
+        path: the file to write.
+        motion: under ARKit's names.
+        found: ``(T,)`` where the face was seen.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
+    from mien.face.actions import units_from_motion
+    from mien.media.openface import write_openface
+    from mien.media.output import atomic_output, output_error
+
+    with atomic_output(path) as temporary:
+        try:
+            write_openface(temporary, units_from_motion(motion), motion.head_pose, found)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def _summary(

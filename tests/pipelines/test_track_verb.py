@@ -6,6 +6,7 @@ import pytest
 from mien.errors import InputError, NoFaceError, OutputError
 from mien.media.image import read_image, write_image
 from mien.media.motion_file import read_motion
+from mien.media.openface import read_openface
 from mien.media.video import VideoReader, write_video
 from mien.pipelines.track import TrackOptions, track
 
@@ -25,6 +26,13 @@ def test_a_clip_becomes_motion(clip, tmp_path, ending):
     assert len(motion) == result.n_frames == result.found == 12
     assert motion.fps == result.fps == 25
     assert motion.expression.min() >= 0 and motion.expression.max() <= 1
+
+
+def test_action_units_by_the_longer_ending(clip, tmp_path):
+    result = track(TrackOptions(clip, tmp_path / "a.openface.csv", fps=50))
+    read = read_openface(result.output)
+    assert len(read.units) == result.n_frames == 24 and read.units.fps == 50
+    assert read.success.all() and len(read.units.names) == 17
 
 
 def test_motion_can_be_resampled(clip, tmp_path):
