@@ -4,28 +4,33 @@ A verb is a public function of a pipeline, ``function(options, progress) -> resu
 options dataclass. Only the wanted verb is imported.
 
 Exit codes: 0 done; 2 the input or the command cannot be used (one line on stderr says why and what to do);
-130 interrupted by Ctrl-C; 1 a fault in mien itself.
+130 interrupted by Ctrl-C, 143 by a polite kill (SIGTERM); 1 a fault in mien itself.
 """
 
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import logging
 import os
+import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, make_dataclass
 from importlib import import_module
 from importlib.metadata import version
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import dedent
 from typing import Annotated, Any
 
 import tyro
 
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 from mien.progress import Progress, Silent, Stage
 
 VERBS: dict[str, tuple[str, str, str, str]] = {
@@ -37,7 +42,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
 }
 """Verb → module, options, function, one line of help."""
 
-EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
+EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 1, 2, 130, 141, 143
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _mend_streams()
     try:
-        code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        with _terminated_as_interrupted():
+            code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("mien: interrupted; no output was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
+
+
+def _mend_streams() -> None:
+    """Put the null device where stdin, stdout or stderr is closed, and let stdout print any name.
+
+    Else the first file that is opened gets the number of the closed one, and with it whatever a library prints.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM; what cleans up after Ctrl-C cleans up after it as well."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -83,15 +124,12 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"mien {version('mien')}")
         return 0
     verb, *rest = arguments
-    if verb not in VERBS:
-        close = difflib.get_close_matches(verb, VERBS, n=1)
-        return _failed(
-            f"no verb {verb!r}; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
-        )
     try:
         options, flags = parse(verb, rest)
-    except SystemExit as done:  # tyro has printed the help, or what is wrong with a flag
-        return done.code if isinstance(done.code, int) else EXIT_BAD_INPUT
+    except SystemExit:  # tyro has printed the help
+        return 0
+    except MienError as error:
+        return _failed(verb, error, as_json="--json" in rest)
     return _run(verb, options, flags)
 
 
@@ -112,22 +150,48 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
     """The options of a verb and the flags common to all verbs.
 
     Raises:
-        SystemExit: if help was asked for (0) or an argument is wrong (2).
+        InputError: if there is no such verb or an argument is wrong.
+        SystemExit: if help was asked for, which is then printed.
     """
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        raise InputError(f"no verb {verb!r}", f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
     module, options_name, _, _ = VERBS[verb]
     options_type = getattr(import_module(module), options_name)
     flat = tyro.conf.arg(name="")
     command = make_dataclass(
         "Command", [("options", Annotated[options_type, flat]), ("run", Annotated[RunFlags, flat])]
     )
-    parsed: Any = tyro.cli(
-        command,
-        args=list(arguments),
-        prog=f"mien {verb}",
-        description=cleandoc(options_type.__doc__),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            parsed: Any = tyro.cli(
+                command,
+                args=list(arguments),
+                prog=f"mien {verb}",
+                description=cleandoc(options_type.__doc__),
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as done:
+        if done.code in (None, 0):
+            raise
+        raise InputError(_in_one_line(complaint.getvalue()), f"see mien {verb} --help") from None
     return parsed.options, parsed.run
+
+
+def _in_one_line(box: str) -> str:
+    """What tyro draws as a box of sections: what is wrong and with which flags, without their descriptions."""
+    _title, *sections = re.split(r"[^\n]*[─-]{3}[^\n]*", box)
+    says = []
+    for section in sections:
+        rows = dedent("\n".join(row.strip("│").rstrip() for row in section.strip("\n").splitlines())).splitlines()
+        rows = rows[: rows.index("")] if "" in rows else rows
+        if rows and not rows[0].startswith(("Argument helptext", "For full helptext")):
+            sentence = " ".join(row for row in rows if not row.startswith(" "))
+            flags = ", ".join(row.strip() for row in rows if re.match(r" {4}\S", row))  # descriptions stand further in
+            says.append(f"{sentence} {flags}".strip())
+    text = "; ".join(says) or " ".join(box.split())
+    return re.sub(r"-\w( \S+)?, (?=--)", "", text).rstrip(" .")  # of "-p PATH, --portrait PATH" the long form
 
 
 def _run(verb: str, options: Any, flags: RunFlags) -> int:
@@ -138,21 +202,22 @@ def _run(verb: str, options: Any, flags: RunFlags) -> int:
         _print_result(verb, result, flags)
         return 0
     except MienError as error:
-        if flags.json:
-            answer = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
-            _print_json({"ok": False, "verb": verb, **answer})
-        return _failed(str(error))
+        return _failed(verb, error, as_json=flags.json)
     except BrokenPipeError:
         raise
     except Exception as error:
         if flags.verbose:
             raise
-        _failed(f"a fault in mien ({type(error).__name__}: {error}); run again with -v to see where")
+        fault = MienError(f"a fault in mien ({type(error).__name__}: {error})", "run again with -v to see where")
+        _failed(verb, fault, as_json=flags.json)
         return EXIT_FAULT
 
 
-def _failed(message: str) -> int:
-    print("mien: error: " + " ".join(message.splitlines()), file=sys.stderr)
+def _failed(verb: str, error: MienError, *, as_json: bool) -> int:
+    if as_json:
+        answer = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
+        _print_json({"ok": False, "verb": verb, **answer})
+    print("mien: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
     return EXIT_BAD_INPUT
 
 
@@ -163,11 +228,17 @@ def _print_result(verb: str, result: Any, flags: RunFlags) -> None:
         print(result)
     elif not flags.quiet:
         figures = [
-            f"{name.removeprefix('n_').replace('_', ' ')} {value}"
+            f"{name.removeprefix('n_').replace('_', ' ')} {_figure(value)}"
             for name, value in _fields(result).items()
             if name != "output"
         ]
         print(f"{result.output}: {', '.join(figures)}")
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(len(value) if isinstance(value, list | tuple) else value)
 
 
 def _fields(result: Any) -> dict[str, Any]:

@@ -108,7 +108,16 @@ def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str])
 def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert word in captured.err and "Traceback" not in captured.err and not captured.out
+    assert captured.err.startswith("mien: error: ") and captured.err.count("\n") == 1 and not captured.out
+    assert word in captured.err and captured.err.endswith(f"; see mien {arguments[0]} --help\n")
+
+
+def test_all_missing_flags_are_named_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--json"]) == 2
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert (answer["ok"], answer["verb"], answer["error"]) == (False, "export", "InputError")
+    assert answer["what"] == "Missing from mien export: --input PATH, --output PATH"
 
 
 def test_result_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,3 +308,18 @@ def test_export_bad_input(
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1 and error.startswith("mien: error: ")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_any_terminal_can_show_the_help() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "mien", "--help"], capture_output=True, env={"PYTHONIOENCODING": "ascii"}
+    )
+    assert run.returncode == 0 and b"\\u2192" in run.stdout
+
+
+def test_closed_streams_are_no_fault(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture())
+    run = subprocess.run(
+        ["sh", "-c", '"$0" -m mien inspect "$1" <&- >&- 2>&-', sys.executable, str(tmp_path / "a.png")]
+    )
+    assert run.returncode == 0
