@@ -1,4 +1,4 @@
-"""The linear face rig: a template, an identity basis, named expressions, soft regions, eyeballs and a mouth.
+"""The face rig: a template, an identity basis, named expressions, soft regions, eyeballs and a mouth.
 
 Convention: metres; x to the subject's left, y up, z out of the face towards the camera; the first 478 vertices are
 mediapipe's landmarks in its order (468 of the skin, then the right and the left iris). Left and right are the
@@ -9,6 +9,9 @@ subject's. An expression at weight 1 is the full movement that Apple's name stan
 
 The ``eyeLook*`` shapes move the lids only: where the eyes look is ``eye_pose``, and :data:`GAZE_ANGLE` ties the two.
 The jaw opens by ``jawOpen``; lower teeth and tongue go with it.
+
+That is the built-in rig. Another rig may lack parts (its collections are then empty), and one with a skeleton (FLAME)
+is bent by it instead: head, jaw and eyes turn about their joints, and ``jaw_pose`` opens the mouth.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import AssetError
+from mien.face.flame import PARTS, FlameModel, read_flame
+from mien.face.skinning import Skeleton
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion
 
@@ -77,6 +82,7 @@ class Rig:
         textures: ``(h, w, 4)`` uint8 RGBA by part: ``"teeth_upper"``, ``"teeth_lower"``.
         lid_spread: ``(V, 14)`` see :meth:`expressions_for`.
         part_anchors: ``(V - 478, 478)`` see :meth:`extend`.
+        skeleton: joints that bend the mesh, or ``None`` if head and eyes only turn rigidly.
     """
 
     name: str
@@ -95,6 +101,7 @@ class Rig:
     textures: Mapping[str, npt.NDArray[np.uint8]]
     lid_spread: Array
     part_anchors: Array
+    skeleton: Skeleton | None = None
 
     @property
     def n_vertices(self) -> int:
@@ -136,7 +143,7 @@ class Rig:
         They are the basis, but for the blinks: at weight 1 they close the lids exactly, however wide this person's
         eyes are. ``lid_spread`` carries the difference of each pair's gap to the upper lid around it.
         """
-        if identity is None:
+        if identity is None or not len(self.lid_spread):
             return self.expression_basis
         change = self.neutral(identity) - self.template
         basis = self.expression_basis.copy()
@@ -175,16 +182,31 @@ class Rig:
 
     def pose(self, vertices: Array, motion: FaceMotion) -> Array:
         """``vertices`` ``(T, V, 3)`` with the gaze, head pose and translation of ``motion``, metres."""
+        if self.skeleton is not None:
+            rotations = self._joint_rotations(motion)
+            return np.asarray(self.skeleton.pose(vertices, rotations) + motion.translation[:, None], np.float32)
         posed = np.array(vertices, np.float32)
         if np.any(motion.eye_pose):
             turns = matrix_from_axis_angle(motion.eye_pose)
             for eye, side in enumerate(("left", "right")):
-                ball, iris = self.parts[f"eyeball_{side}"], self.parts[f"iris_{side}"]
-                centre = posed[:, ball].mean(1, keepdims=True)
-                for part in (ball, iris):
+                centre = posed[:, self.parts[f"eyeball_{side}"]].mean(1, keepdims=True)
+                for name in (f"eyeball_{side}", f"iris_{side}"):
+                    part = self.parts.get(name, slice(0))
                     posed[:, part] = (posed[:, part] - centre) @ turns[:, eye].transpose(0, 2, 1) + centre
         head = matrix_from_axis_angle(motion.head_pose)
         return np.asarray(posed @ head.transpose(0, 2, 1) + motion.translation[:, None], np.float32)
+
+    def _joint_rotations(self, motion: FaceMotion) -> Array:
+        """``(T, J, 3)`` rad; a motion says nothing about the neck."""
+        known = {
+            "head": motion.head_pose,
+            "jaw": motion.jaw_pose,
+            "eye_left": motion.eye_pose[:, 0],
+            "eye_right": motion.eye_pose[:, 1],
+        }
+        still = np.zeros_like(motion.head_pose)
+        names = self.skeleton.joint_names if self.skeleton else ()
+        return np.stack([known.get(name, still) for name in names], 1)
 
     def _check_identity(self, identity: FaceIdentity) -> None:
         if identity.rig != self.name:
@@ -217,6 +239,8 @@ def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
     if motion.rig == rig.name:
         return motion, 0.0
     source = load_rig(motion.rig)
+    if rig.skeleton is not None or source.skeleton is not None:
+        raise ValueError(f"motion: of rig {motion.rig!r} cannot be carried to rig {rig.name!r}: one has a skeleton")
     common = _common_landmarks(source, rig)
     source_basis, basis = (
         r.expression_basis[:, at].astype(np.float64) for r, at in zip((source, rig), common, strict=True)
@@ -258,12 +282,18 @@ def _non_negative(design: npt.NDArray[np.float64], targets: npt.NDArray[np.float
 
 @lru_cache(maxsize=8)
 def load_rig(name_or_path: str | Path = "builtin") -> Rig:
-    """The rig of that name, or the one in a ``.npz`` file; the same object every time.
+    """The rig of that name, or the one in a file; the same object every time.
+
+    Args:
+        name_or_path: ``"builtin"``, a ``.npz`` of mien, or a FLAME model: the official ``.pkl`` or an ``.npz`` of it.
 
     Raises:
         AssetError: if there is no such rig or its file is damaged.
+        InputError: if a FLAME model cannot be read.
     """
     name = str(name_or_path)
+    if name.endswith(".pkl") or (name.endswith(".npz") and _is_flame(Path(name))):
+        return rig_of_flame(read_flame(name))
     try:
         if name.endswith(".npz"):
             return _read(Path(name))
@@ -277,6 +307,67 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
         raise AssetError(
             f"{name}: not a mien rig, or damaged ({error})", "install mien again, or build it with scripts/build_rig.py"
         ) from error
+
+
+def rig_of_flame(model: FlameModel) -> Rig:
+    """A FLAME model as a rig; expressions are named ``expression_00`` and so on, for they have no meaning of their own.
+
+    The eyeballs are known on the official topology; ``landmark_indices_68`` is filled if the model has landmarks.
+    """
+    n = len(model.template)
+    parts = PARTS if n == PARTS["eyeball_right"].stop else {}
+    triangles, triangle_parts = _in_parts(model.triangles, parts)
+    nearest = np.zeros(0, np.int32)
+    if model.landmarks is not None:
+        full = model.landmarks.full
+        corner = full.weights.argmax(-1)
+        nearest = model.triangles[full.triangles, corner]
+    digits = len(str(max(len(model.expression_basis) - 1, 0)))
+    return Rig(
+        name="flame",
+        template=model.template,
+        triangles=triangles,
+        identity_basis=model.identity_basis,
+        expression_names=tuple(f"expression_{i:0{digits}d}" for i in range(len(model.expression_basis))),
+        expression_basis=model.expression_basis,
+        regions=MappingProxyType({}),
+        parts=MappingProxyType(parts),
+        triangle_parts=triangle_parts,
+        uv=_no_values((n, 2)),
+        landmark_indices_68=_frozen_index(nearest),
+        contours=MappingProxyType({}),
+        closures=MappingProxyType({}),
+        textures=MappingProxyType({}),
+        lid_spread=_no_values((0, 14)),
+        part_anchors=_no_values((0, 478)),
+        skeleton=model.skeleton,
+    )
+
+
+def _in_parts(triangles: Index, parts: Mapping[str, slice]) -> tuple[Index, Mapping[str, slice]]:
+    """Triangles sorted by the part their vertices belong to, and where each part's are; the rest is skin."""
+    owner = np.zeros(len(triangles), np.int64)
+    for number, part in enumerate(parts.values(), 1):
+        owner[(triangles[:, 0] >= part.start) & (triangles[:, 0] < part.stop)] = number
+    names = ["skin", *(name.replace("eyeball", "sclera") for name in parts)]
+    ends = np.cumsum(np.bincount(owner, minlength=len(names))).tolist()
+    ranges = {name: slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)}
+    return _frozen_index(triangles[np.argsort(owner, kind="stable")]), MappingProxyType(ranges)
+
+
+def _no_values(shape: tuple[int, ...]) -> Array:
+    array = np.zeros(shape, np.float32)
+    array.setflags(write=False)
+    return array
+
+
+def _is_flame(path: Path) -> bool:
+    """Whether an ``.npz`` holds FLAME's keys; what is no ``.npz`` at all is left to its reader to complain about."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return "shapedirs" in file.files
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
+        return False
 
 
 def _read(path: Path) -> Rig:
