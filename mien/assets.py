@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from mien.errors import FormatError, InputError
 
@@ -32,7 +33,7 @@ def load_npz(path: str | Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[An
         FormatError: if it is damaged, no ``.npz``, or holds Python objects.
     """
     try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, NpzFile(opened) as file:
             arrays = {name: array for name in file.files if isinstance(array := file[name], np.ndarray)}
         header = json.loads(arrays.pop("header").tobytes()) if "header" in arrays else {}
     except FileNotFoundError:

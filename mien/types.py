@@ -21,6 +21,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from mien.errors import FormatError, InputError
 from mien.rotations import slerp_sequence
@@ -126,7 +127,8 @@ class SpeechFeatures:
         loudness: ``(T,)`` in [0, 1] relative to the clip's speech level.
         pitch: ``(T,)`` in Hz, 0 where unvoiced.
         voiced: ``(T,)`` 1 where somebody speaks, 0 in silence.
-        source: how phones were found: ``"text"``, ``"recognised"`` or ``"acoustic"`` (fallback).
+        source: how phones were found: ``"text"``, ``"recognised"``, ``"acoustic"`` (fallback) or ``"silent"``
+            (nobody speaks).
     """
 
     values: Array
@@ -380,7 +382,7 @@ class FaceMotion:
         """
         path = Path(path)
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with path.open("rb") as raw, NpzFile(raw) as file:
                 header = json.loads(bytes(file["header"]).decode())
                 arrays = {name: file[name] for name in cls._array_names() if name in file.files}
             if header["format"] != "mien.FaceMotion" or header["version"] > MOTION_FORMAT:

@@ -7,13 +7,16 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import FormatError, InputError, OutputError
 from mien.media.output import atomic_output, output_error
 from mien.types import Frame
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +56,7 @@ def read_image(path: str | Path, *, max_side: int = MAX_SIDE) -> Frame:
 
     path = require_file(path, "picture")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides instead
-            opened = Image.open(path)
-        with opened:
+        with open_picture(path) as opened:
             size = opened.size
             _check_size(path, size)
             if opened.format == "JPEG":
@@ -74,6 +74,15 @@ def read_image(path: str | Path, *, max_side: int = MAX_SIDE) -> Frame:
         log.info("%s: %d × %d pixels, worked on at %d × %d", path, *size, width, height)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return np.array(picture, np.uint8)
+
+
+def open_picture(path: Path) -> PIL.Image.Image:
+    """Pillow's picture of a file, without its warning about large ones: :data:`MAX_PIXELS` decides instead."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def write_image(path: str | Path, frame: Frame, *, provenance: Mapping[str, Any] | None = None) -> None:

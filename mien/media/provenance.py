@@ -149,11 +149,18 @@ def read_provenance(path: str | Path) -> dict[str, Any] | None:
     return _from_picture(path) or _from_video(path)
 
 
+def is_synthetic(path: str | Path) -> bool:
+    """Whether mien's record in a file says that it shows what never happened; nor did then what is measured in it."""
+    return bool((read_provenance(path) or {}).get("synthetic"))
+
+
 def _from_picture(path: Path) -> dict[str, Any] | None:
     from PIL import Image
 
+    from mien.media.image import open_picture
+
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return from_text(picture.info.get(MARK)) or from_text(picture.info.get("comment"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -79,7 +79,7 @@ def _phones(
     duration = len(samples) / SAMPLE_RATE
     if not clip.active.any():
         logger.warning("nobody speaks in this sound; the mouth stays closed")
-        return (Phone("SIL", 0.0, duration),), "recognised"
+        return (Phone("SIL", 0.0, duration),), "silent"
     scaled = samples * np.float32(0.7 / max(float(np.abs(samples).max()), 1e-6))
     if text is not None:
         phones = align(scaled, text, progress)

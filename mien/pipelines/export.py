@@ -44,19 +44,15 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     """
     from mien.media.motion_file import read_motion, write_motion
     from mien.media.output import check_output
-    from mien.media.provenance import provenance, read_provenance
+    from mien.media.provenance import is_synthetic, provenance
 
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
     check_output(options.output, inputs=[options.input])
     with (progress or Silent()).stage("export", 1) as stage:
         motion = read_motion(options.input)
-        source = read_provenance(options.input)
         record = provenance(
-            "export",
-            inputs={"motion": options.input},
-            settings=options,
-            synthetic=source is not None and source["synthetic"],
+            "export", inputs={"motion": options.input}, settings=options, synthetic=is_synthetic(options.input)
         )
         if options.fps is not None:
             motion = motion.resample(options.fps)

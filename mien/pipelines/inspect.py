@@ -109,25 +109,23 @@ def _motion(kind: str, motion: Any) -> Found:
         "rig": motion.rig,
         "expressions": len(motion.expression_names),
         "moving": moving,
-        "offsets": None if motion.offsets is None else _shape(motion.offsets),
+        **({} if motion.offsets is None else {"offsets": _shape(motion.offsets)}),
     }
 
 
 def _picture(path: Path) -> Found | None:
-    import warnings
-
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as picture:
-                if getattr(picture, "n_frames", 1) > 1:
-                    return None
-                width, height = picture.size
-                return "picture", {"format": picture.format, "width": width, "height": height, "mode": picture.mode}
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None
+    from mien.media.image import open_picture
+
+    try:
+        with open_picture(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                return None
+            width, height = picture.size
+            return "picture", {"format": picture.format, "width": width, "height": height, "mode": picture.mode}
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def _moving(path: Path) -> Found | None:
@@ -138,6 +136,8 @@ def _moving(path: Path) -> Found | None:
     except (av.FFmpegError, OSError):
         return None
     with container:
+        if container.format.name.endswith(("image2", "_pipe", "tty")):  # a picture's ending, or text
+            return None
         sounds = container.streams.audio
         figures: dict[str, Any] = {"container": container.format.name}
         if container.streams.video:

@@ -76,7 +76,7 @@ class SpeakResult:
         n_frames: length in frames.
         fps: frames per second.
         duration: length in seconds.
-        speech: how the phones were found: from the text, recognised, or acoustic (not recognised).
+        speech: how the phones were found: from the text, recognised, acoustic (not recognised), or silent (no speech).
     """
 
     output: Path

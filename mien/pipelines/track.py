@@ -99,7 +99,7 @@ def track(options: TrackOptions, progress: Progress | None = None) -> TrackResul
         )
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
-    check_output(options.output)
+    check_output(options.output, inputs=[options.input])
     return _track_video(options, progress) if _is_video(options.input) else _track_picture(options)
 
 
@@ -111,14 +111,13 @@ def _is_video(path: Path) -> bool:
 
 def _track_picture(options: TrackOptions) -> TrackResult:
     from mien.media.image import read_image, write_image
-    from mien.media.provenance import provenance
     from mien.perception.tracking import track_image
 
     ending = options.output.suffix.lower()
     if ending in OVERLAY_ENDINGS and ending not in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"{options.output}: the overlay of a picture is a picture", "end -o in .png or .jpg")
     portrait = track_image(read_image(options.input), face=options.face)
-    record = provenance("track", inputs={"input": options.input}, settings=options)
+    record = _record(options)
     if ending in OVERLAY_ENDINGS:
         write_image(options.output, _portrait_overlay(portrait), provenance=record)
     elif ending == ".json":
@@ -129,7 +128,6 @@ def _track_picture(options: TrackOptions) -> TrackResult:
 
 
 def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResult:
-    from mien.media.provenance import provenance
     from mien.media.video import VideoReader, write_video
     from mien.perception.tracking import track_video
 
@@ -137,7 +135,7 @@ def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResul
     if ending in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"{options.output}: the overlay of a video is a video", "end -o in .mp4, .webm or .gif")
     seen = track_video(options.input, face=options.face, progress=progress)
-    record = provenance("track", inputs={"input": options.input}, settings=options)
+    record = _record(options)
     n_found = int(seen.found.sum())
     if ending in OVERLAY_ENDINGS:
         reader = VideoReader(options.input)
@@ -153,6 +151,13 @@ def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResul
         _write_motion(options, seen.motion, seen.found, record)
     n_frames = len(seen.motion) if options.fps is None else len(seen.motion.resample(options.fps))
     return TrackResult(options.output, n_frames, options.fps or seen.motion.fps, n_found, len(seen.shots), seen.blinks)
+
+
+def _record(options: TrackOptions) -> dict[str, Any]:
+    from mien.media.provenance import is_synthetic, provenance
+
+    synthetic = is_synthetic(options.input)
+    return provenance("track", inputs={"input": options.input}, settings=options, synthetic=synthetic)
 
 
 def _write_motion(

@@ -149,7 +149,7 @@ def test_silence_and_a_steady_hum_are_nobody(fill, caplog):
         speech = analyse(Audio(samples, RATE), 25)
     assert "nobody speaks" in caplog.text
     assert not speech.voiced.any() and not speech.loudness.any() and not speech.pitch.any()
-    assert [p.symbol for p in speech.phones] == ["SIL"]
+    assert [p.symbol for p in speech.phones] == ["SIL"] and speech.source == "silent"
 
 
 def test_voice_is_found_in_noise():

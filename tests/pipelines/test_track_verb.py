@@ -7,6 +7,7 @@ from mien.errors import InputError, NoFaceError, OutputError
 from mien.media.image import read_image, write_image
 from mien.media.motion_file import read_motion
 from mien.media.openface import read_openface
+from mien.media.provenance import provenance, read_provenance
 from mien.media.video import VideoReader, write_video
 from mien.pipelines.track import TrackOptions, track
 
@@ -82,3 +83,21 @@ def test_without_a_face_nothing_is_written(tmp_path):
     assert not (tmp_path / "a.npz").exists()
     with pytest.raises(InputError):
         track(TrackOptions(tmp_path / "missing.png", tmp_path / "a.npz"))
+
+
+def test_the_input_is_never_the_output(sample_portrait, tmp_path):
+    picture = tmp_path / "me.png"
+    write_image(picture, read_image(sample_portrait, max_side=300))
+    before = picture.read_bytes()
+    with pytest.raises(OutputError, match="the input itself"):
+        track(TrackOptions(picture, picture))
+    assert picture.read_bytes() == before
+
+
+def test_what_is_measured_is_as_synthetic_as_its_input(clip, sample_portrait, tmp_path):
+    marked = tmp_path / "marked.png"
+    write_image(marked, read_image(sample_portrait, max_side=300), provenance=provenance("speak", inputs={}))
+    for source, synthetic in ((sample_portrait, False), (clip, False), (marked, True)):
+        track(TrackOptions(source, tmp_path / "a.npz"))
+        record = read_provenance(tmp_path / "a.npz")
+        assert record is not None and record["synthetic"] is synthetic
