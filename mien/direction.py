@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -351,6 +351,23 @@ class Direction:
         va = sample_keyframes([k.time for k in self.emotion], points, n_frames, fps, self.transition / tempo)
         return EmotionTrack(np.clip(va, -1, 1), fps)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The motion files and videos that this direction names, by the key that names them."""
+        files = {"style.reference": self.style.reference}
+        files |= {f"regions.{name}.source": region.source for name, region in self.regions.items()}
+        return {key: path for key, path in files.items() if path}
+
+    def with_files(self, change: Callable[[str], str]) -> Self:
+        """A copy whose :attr:`files` are put through ``change``."""
+
+        def changed(path: str | None) -> str | None:
+            return change(path) if path else None
+
+        style = replace(self.style, reference=changed(self.style.reference))
+        regions = {name: replace(region, source=changed(region.source)) for name, region in self.regions.items()}
+        return replace(self, style=style, regions=regions)
+
     @classmethod
     def parse(cls, text: str | Path) -> Self:
         """A direction from the short form, the path of a ``.yaml`` or ``.json`` file, or the text of one.
@@ -366,7 +383,7 @@ class Direction:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a ``.yaml`` or ``.json`` file.
+        """Read a ``.yaml`` or ``.json`` file; the files it names are found beside it, else from where mien runs.
 
         Raises:
             DirectionError: naming file and line, the value, and what is allowed there.
@@ -377,11 +394,17 @@ class Direction:
             raise DirectionError(
                 f"{path}: no such file", "check the path, or write a direction such as happy:0.8"
             ) from None
-        except (OSError, ValueError) as error:
-            raise DirectionError(f"{path}: not a readable text file ({error})") from error
+        except OSError as error:
+            raise DirectionError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+        except ValueError as error:
+            raise DirectionError(f"{path}: is not text", "give a .yaml or .json file in UTF-8") from error
         from mien.direction_reader import read_yaml
 
-        return cls(**read_yaml(text, str(path)))
+        def found(name: str) -> str:
+            beside = Path(path).parent / name
+            return str(beside) if beside.exists() else name
+
+        return cls(**read_yaml(text, str(path))).with_files(found)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:

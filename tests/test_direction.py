@@ -224,3 +224,21 @@ def test_every_point_of_the_disc_has_a_face_and_neighbours_are_alike():
     assert np.abs(np.diff(grid, axis=0)).max() < 0.06
     calm = grid[-1, 242:330]
     assert calm[:, [LABELS.index(n) for n in ("tired", "relaxed", "happy", "sad")]].sum(-1).min() > 0.999
+
+
+def test_files_are_found_beside_the_direction_then_from_here(tmp_path, monkeypatch):
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for place in ("scenes/both.npz", "elsewhere/both.npz", "elsewhere/here.mp4"):
+        (tmp_path / place).touch()
+    scene = tmp_path / "scenes" / "scene.yaml"
+    scene.write_text("style: both.npz\nregions: {brows: {source: here.mp4}, jaw: {source: /far/away.csv}}\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    direction = Direction.load(scene)
+    assert direction.files == {
+        "style.reference": str(tmp_path / "scenes" / "both.npz"),
+        "regions.brows.source": "here.mp4",
+        "regions.jaw.source": "/far/away.csv",
+    }
+    assert direction.with_files(str.upper).regions["brows"].source == "HERE.MP4"
+    assert Direction.parse("happy").with_files(str.upper) == Direction.parse("happy")

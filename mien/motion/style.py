@@ -80,21 +80,25 @@ def style_of(choice: StyleChoice, reference: FaceMotion | None = None) -> Style:
     if choice.reference is not None:
         if reference is None:
             raise InputError(f"style reference {choice.reference} was not read")
-        wanted = dict(zip(HABITS, style_from_motion(reference).vector, strict=True))
+        wanted = dict(zip(HABITS, style_from_motion(reference, choice.reference).vector, strict=True))
     else:
         wanted = {**_NEUTRAL, **PRESETS[choice.name], **dict(choice.vector)}
     far = {habit: _NEUTRAL[habit] + choice.strength * (value - _NEUTRAL[habit]) for habit, value in wanted.items()}
     return Style(tuple(float(np.clip(far[habit], 0.2 if habit == "tempo" else 0, 3)) for habit in HABITS))
 
 
-def style_from_motion(motion: FaceMotion) -> Style:
+def style_from_motion(motion: FaceMotion, name: str = "style reference") -> Style:
     """The habits of whoever moves in a reference clip: its temporal spread over that of :data:`TYPICAL`.
+
+    Args:
+        motion: the clip.
+        name: what to call it in an error.
 
     Raises:
         InputError: if the clip is shorter than two seconds, which says nothing about habits.
     """
     if motion.duration < 2:
-        raise InputError(f"style reference lasts {motion.duration:.2f} s", "give a clip of at least 2 s")
+        raise InputError(f"{name}: the motion lasts {motion.duration:.2f} s", "give at least 2 s to learn a style from")
     spread = {
         habit: float(np.mean([motion.column(name).std() for name in names])) for habit, names in _MEASURED_BY.items()
     }

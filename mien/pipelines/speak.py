@@ -94,13 +94,15 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
         OutputError: if the ending is unknown or the place cannot be written.
     """
     from mien.media.audio import read_audio
-    from mien.media.image import read_image
+    from mien.media.image import read_image, require_file
     from mien.perception.speech import analyse
     from mien.perception.tracking import track_image
 
     _check_numbers(options)
     direction = Direction.parse(options.direction)
     write = _writer(options, direction)
+    for path in direction.files.values():
+        require_file(path, "motion file or video")
     progress = progress or Silent()
     text = _text(options.text)
     with progress.stage("portrait", 1) as stage:
@@ -149,16 +151,13 @@ def perform(
     from mien.motion.style import habits, restyle_lips, style_of
 
     n, fps, ease = len(speech), speech.fps, direction.transition
-    reference = direction.style.reference
-    style = style_of(direction.style, _reference(reference, fps, progress) if reference else None)
+    references = {path: _reference(path, fps, progress) for path in dict.fromkeys(direction.files.values())}
+    style = style_of(direction.style, references.get(direction.style.reference or ""))
 
     speaks = direction.lips.source == "speech"
     gain = (direction.lips.gain.sample(n, fps, ease) * style["lips"]).clip(max=2) if speaks else 0.0
     rate = direction.blink.rate.sample(n, fps, ease) if direction.blink.rate else NATURAL_RATE * style["blink"]
     events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
-    sources = {
-        name: _reference(region.source, fps, progress) for name, region in direction.regions.items() if region.source
-    }
     return compose(
         restyle_lips(lips(speech, gain=gain), style),
         emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, rest=rest, seed=seed),
@@ -184,7 +183,7 @@ def perform(
         habits=habits(n, fps, style, speech, seed=seed),
         voice=Voice(closure_frames(speech), speaking(speech)) if speaks else None,
         gains={name: region.gain.sample(n, fps, ease) for name, region in direction.regions.items()},
-        sources=sources,
+        sources={name: references[region.source] for name, region in direction.regions.items() if region.source},
         rest=rest,
         identity=identity,
     )
@@ -195,9 +194,11 @@ def _reference(path: str, fps: float, progress: Progress | None) -> FaceMotion:
     from mien.media.motion_file import read_motion
     from mien.perception.tracking import track_video
 
-    if Path(path).suffix.lower() in (".npz", ".csv"):
-        return read_motion(path).resample(fps)
-    return track_video(path, progress=progress).motion.resample(fps)
+    is_motion = Path(path).suffix.lower() in (".npz", ".csv")
+    motion = read_motion(path) if is_motion else track_video(path, progress=progress).motion
+    if not len(motion):
+        raise InputError(f"{path}: the motion has no frames", "give one that moves")
+    return motion.resample(fps)
 
 
 def _absolute(motion: FaceMotion, rest: FaceMotion) -> FaceMotion:
@@ -230,7 +231,8 @@ def _text(text: str | None) -> str | None:
     try:
         return Path(text).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{text}: cannot be read as text ({error})", "give --text a .txt file or the words") from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"{text}: cannot be read as text ({why})", "give --text a .txt file or the words") from error
 
 
 def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, FaceMotion, Progress], None]:
@@ -240,10 +242,11 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
     from mien.media.video import output_kind, write_video
 
     def record() -> dict[str, Any]:
-        settings = asdict(options) | {"direction": direction.to_dict()}
+        settings = asdict(options) | {"direction": direction.with_files(lambda path: Path(path).name).to_dict()}
         return provenance("speak", inputs=inputs, settings=settings, seed=options.seed)
 
-    inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech}
+    named = {key: Path(path) for key, path in direction.files.items()}
+    inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech, **named}
 
     if options.output.suffix.lower() in (".npz", ".csv"):
         check_output(options.output, inputs=inputs.values())
