@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mien import metrics
-from mien.direction import Direction
+from mien.direction import Direction, StyleChoice
 from mien.evaluation.emotion_judge import JUDGED_EMOTIONS, face_box, judge
 from mien.media.audio import read_audio
 from mien.media.image import read_image
 from mien.motion.emotion import emotion
+from mien.motion.style import style_from_motion, style_of
 from mien.perception.landmarks import MediapipeBackend
 from mien.perception.speech import analyse
 from mien.perception.tracking import track_image, track_video
@@ -155,6 +156,15 @@ def test_an_independent_judge_names_the_emotion(name):
         assert metrics.spearman(levels, probability[:, JUDGED_EMOTIONS.index(label)]) >= 0.9, (label, probability)
         if label not in (Emotion.FEAR, Emotion.DISGUST):
             assert JUDGED_EMOTIONS[int(probability[-1].argmax())] == label, (label, probability[-1])
+
+
+@pytest.mark.parametrize("name", ["neutral", "theatrical"])
+def test_a_style_is_found_again_in_its_own_motion(speech, name):
+    """A reference clip made by mien in a style gives about this style back, so that a reference can be trusted."""
+    made = perform(Direction.from_dict({"style": name}), speech)
+    asked, found = style_of(StyleChoice(name)), style_from_motion(made)
+    for habit in ("lips", "brows", "head", "gaze"):
+        assert found[habit] == pytest.approx(asked[habit], rel=0.3), habit
 
 
 def test_the_direction_leaves_no_lane_behind(portrait, speech):
