@@ -37,6 +37,14 @@ def axis_angle_from_matrix(matrix: npt.ArrayLike) -> Array:
     return np.asarray(vectors.reshape(matrices.shape[:-1]), np.float32)
 
 
+def quaternion_from_axis_angle(axis_angle: npt.ArrayLike) -> Array:
+    """A ``(T, 3)`` sequence to unit quaternions ``(T, 4)``, x y z w, each on the side of the one before it."""
+    quaternions = np.asarray(_rotations(axis_angle).as_quat(), np.float64)
+    flips = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
+    quaternions[1:] *= np.cumprod(flips)[:, None]
+    return np.asarray(quaternions, np.float32)
+
+
 def compose(second: npt.ArrayLike, first: npt.ArrayLike) -> Array:
     """The rotation that applies ``first`` and then ``second``; both ``(..., 3)`` and broadcastable."""
     a, b = np.broadcast_arrays(np.asarray(second, np.float64), np.asarray(first, np.float64))

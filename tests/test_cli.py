@@ -280,11 +280,23 @@ def test_export_resamples(tmp_path: Path, motion: FaceMotion) -> None:
     assert read_motion(tmp_path / "b.npz").fps == 60
 
 
+def test_export_geometry(tmp_path: Path, motion: FaceMotion, capsys: pytest.CaptureFixture[str]) -> None:
+    write_motion(tmp_path / "a.npz", motion[:4])
+    for name in ("b.glb", "meshes"):
+        assert main(["export", "-i", str(tmp_path / "a.npz"), "-o", str(tmp_path / name), "--mesh", "ply"]) == 0
+    assert "frames 4" in capsys.readouterr().out
+    answer = inspected(tmp_path / "b.glb", capsys)
+    assert answer["kind"] == "scene (glTF)" and answer["provenance"]["verb"] == "export"  # type: ignore[index]
+    assert answer["figures"]["frames"] == 4 and answer["figures"]["morph targets"] == 52  # type: ignore[index]
+    assert len(list((tmp_path / "meshes").glob("frame_*.ply"))) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["-i", "a.npz", "-o", "b.fbx"], ".npz or .csv"),
-        (["-i", "a.npz", "-o", "b"], ".npz or .csv"),
+        (["-i", "a.npz", "-o", "b.fbx"], "motion is not written as .fbx; end -o in .npz, .csv, .glb"),
+        (["-i", "a.npz", "-o", "b.flame.npz"], "give --rig a FLAME model"),
+        (["-i", "a.npz", "-o", "b.glb", "--rig", "elf"], "elf: no such rig"),
         (["-i", "a.npz", "-o", "./a.npz"], "is the input itself"),
         (["-i", "a.npz", "-o", "b.csv", "--fps", "0"], "--fps"),
         (["-i", "a.npz", "-o", "b.csv", "--fps", "nan"], "--fps"),

@@ -49,7 +49,12 @@ def write_motion(path: str | Path, motion: FaceMotion, *, provenance: Mapping[st
                 return
             motion.save(temporary)
             if provenance is not None:
-                with zipfile.ZipFile(temporary, "a") as archive:
-                    archive.writestr(NPZ_ENTRY, to_text(provenance))
+                add_to_npz(temporary, provenance)
         except OSError as error:
             raise output_error(path, error) from error
+
+
+def add_to_npz(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Put the record beside the arrays of an ``.npz``."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(NPZ_ENTRY, to_text(provenance))

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 FRAME_NAME = "frame_{:06d}.png"
 """Names of the pictures in a folder of frames, counted from 0."""
 
-_FRAME_PATTERN = re.compile(r"frame_\d{6,}\.png")
+_FRAME_PATTERN = re.compile(r"frame_\d{6,}\.(png|obj|ply)")
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another folder with -o"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder with -o"),

@@ -146,12 +146,20 @@ def read_provenance(path: str | Path) -> dict[str, Any] | None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return from_text(archive.read(NPZ_ENTRY)) if NPZ_ENTRY in archive.namelist() else None
-    return _from_picture(path) or _from_video(path)
+    return _from_scene(path) or _from_picture(path) or _from_video(path)
 
 
 def is_synthetic(path: str | Path) -> bool:
     """Whether mien's record in a file says that it shows what never happened; nor did then what is measured in it."""
     return bool((read_provenance(path) or {}).get("synthetic"))
+
+
+def _from_scene(path: Path) -> dict[str, Any] | None:
+    from mien.media.gltf import read_glb_document
+
+    document = (read_glb_document(path) if path.is_file() else None) or {}
+    record = document.get("asset", {}).get("extras", {}).get(MARK)
+    return record if isinstance(record, dict) else None
 
 
 def _from_picture(path: Path) -> dict[str, Any] | None:

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write a motion as Live Link Face CSV or as mien's own .npz, by the ending of -o."""
+    """Write a motion in another program's format, by the ending of -o.
+
+    .csv is Live Link Face, .npz mien's own, .glb an animated glTF mesh with named morph targets, .flame.npz FLAME's
+    coefficients, and a folder (no ending) gets one mesh per frame.
+    """
 
     input: Annotated[Path, tyro.conf.arg(aliases=("-i",))]
     """The motion: .npz of mien, or a Live Link Face .csv."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
-    """Where to: .csv or .npz."""
+    """Where to: .csv, .npz, .glb, .flame.npz, or a folder of meshes."""
 
     fps: float | None = None
     """Frames per second of the result; the motion is resampled. Default: its own rate."""
 
+    rig: str | None = None
+    """The face that shall move: builtin, or a file (.npz, or a FLAME model .pkl). Default: the motion's own."""
+
+    mesh: Literal["obj", "ply"] = "obj"
+    """Format of the meshes in a folder: obj is text, ply binary."""
+
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written: the file, its length in frames and their rate."""
+    """What was written.
+
+    Attributes:
+        output: the file or folder.
+        n_frames: length in frames.
+        fps: frames per second.
+        residual: millimetres of RMS landmark distance lost by carrying the motion to another rig.
+    """
 
     output: Path
     n_frames: int
     fps: float
+    residual: float = 0.0
 
 
 def export(options: ExportOptions, progress: Progress | None = None) -> ExportResult:
@@ -42,20 +63,36 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         InputError: if the motion cannot be read or the rate makes no sense.
         OutputError: if the ending is unknown or the place cannot be written.
     """
-    from mien.media.motion_file import read_motion, write_motion
+    from mien.face.rig import load_rig, retarget
+    from mien.media.motion_file import ENDINGS, read_motion, write_motion
     from mien.media.output import check_output
     from mien.media.provenance import is_synthetic, provenance
+    from mien.pipelines.geometry import GEOMETRY_ENDINGS, ending_of, write_geometry
 
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
-    check_output(options.output, inputs=[options.input])
-    with (progress or Silent()).stage("export", 1) as stage:
-        motion = read_motion(options.input)
-        record = provenance(
-            "export", inputs={"motion": options.input}, settings=options, synthetic=is_synthetic(options.input)
+    ending = ending_of(options.output)
+    if ending not in (*ENDINGS, *GEOMETRY_ENDINGS):
+        raise OutputError(
+            f"{options.output}: motion is not written as {ending}",
+            "end -o in .npz, .csv, .glb, .flame.npz or /",
         )
-        if options.fps is not None:
-            motion = motion.resample(options.fps)
-        write_motion(options.output, motion, provenance=record)
-        stage.advance()
-    return ExportResult(options.output, len(motion), motion.fps)
+    check_output(options.output, folder=ending == "", inputs=[options.input])
+    progress = progress or Silent()
+    motion, residual = read_motion(options.input), 0.0
+    record = provenance(
+        "export", inputs={"motion": options.input}, settings=options, synthetic=is_synthetic(options.input)
+    )
+    if options.fps is not None:
+        motion = motion.resample(options.fps)
+    rig = load_rig(options.rig or motion.rig) if options.rig or ending in GEOMETRY_ENDINGS else None
+    if rig is not None:
+        motion, residual = retarget(motion, rig)
+        log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
+    if rig is not None and ending in GEOMETRY_ENDINGS:
+        write_geometry(options.output, rig, motion, mesh=options.mesh, provenance=record, progress=progress)
+    else:
+        with progress.stage("export", 1) as stage:
+            write_motion(options.output, motion, provenance=record)
+            stage.advance()
+    return ExportResult(options.output, len(motion), motion.fps, round(residual * 1000, 3))

@@ -27,7 +27,8 @@ class Inspection:
 
     Attributes:
         file: its path.
-        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"`` or ``"arrays"``.
+        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"``, ``"scene (glTF)"`` or
+            ``"arrays"``.
         figures: names and values, in the order to show them.
         provenance: the record mien left in it, or ``None``.
     """
@@ -60,13 +61,13 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         kind, figures = "frames", _frames(path)
         return Inspection(path, kind, figures, read_provenance(path))
     require_file(path, "file")
-    for look in (_arrays, _livelink, _picture, _moving):
+    for look in (_arrays, _livelink, _scene, _picture, _moving):
         found = look(path)
         if found is not None:
             kind, figures = found
             return Inspection(path, kind, figures, read_provenance(path))
     raise FormatError(
-        f"{path}: neither picture, sound, video, motion nor rig", "give a file of one of these kinds, undamaged"
+        f"{path}: neither picture, sound, video, motion, rig nor scene", "give a file of one of these kinds, undamaged"
     )
 
 
@@ -98,6 +99,24 @@ def _livelink(path: Path) -> Found | None:
         if b"BlendshapeCount" not in file.read(200):
             return None
     return _motion("motion (Live Link Face CSV)", read_livelink(path))
+
+
+def _scene(path: Path) -> Found | None:
+    from mien.media.gltf import read_glb_document
+
+    document = read_glb_document(path)
+    if document is None:
+        return None
+    accessors, meshes = document.get("accessors", []), document.get("meshes", [])
+    inputs = {sampler["input"] for clip in document.get("animations", []) for sampler in clip["samplers"]}
+    names = [name for mesh in meshes for name in mesh.get("extras", {}).get("targetNames", [])]
+    return "scene (glTF)", {
+        "nodes": [node.get("name", "") for node in document.get("nodes", [])],
+        "vertices": sum(accessors[mesh["primitives"][0]["attributes"]["POSITION"]]["count"] for mesh in meshes),
+        "morph targets": len(names),
+        "frames": max((accessors[index]["count"] for index in inputs), default=0),
+        "duration": _seconds(max((accessors[index]["max"][0] for index in inputs), default=0.0)),
+    }
 
 
 def _motion(kind: str, motion: Any) -> Found:
