@@ -274,17 +274,20 @@ def test_feature_matching_does_not_train_the_discriminator_to_move_the_real_ones
 def test_a_small_generator_learns_a_clip():
     torch.manual_seed(0)
     network = Generator(replace(SMALL, width=8, n_blocks=2))
-    condition = random(4, 18, 32, 32)
+    condition, previous = (
+        torch.nn.functional.interpolate(random(4, planes, 4, 4, seed=planes), (32, 32), mode="bilinear")
+        for planes in (18, 6)
+    )
     target = condition[:, 12:15] * 1.6 - 0.8
     optimiser = torch.optim.Adam(network.parameters(), 2e-3, betas=(0.5, 0.999))
     errors = []
-    for _ in range(40):
+    for _ in range(30):
         optimiser.zero_grad()
-        loss = (network(condition, None) - target).abs().mean()
+        loss = (network(condition, previous) - target).abs().mean()
         loss.backward()
         optimiser.step()
         errors.append(loss.item())
-    assert errors[-1] < 0.6 * errors[0]
+    assert errors[-1] < 0.5 * errors[0]
 
 
 # --------------------------------------------------------------------------------------------------- flow and windows
