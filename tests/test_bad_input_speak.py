@@ -1,5 +1,6 @@
 """Bad input to ``mien speak`` gets one clear line and exit code 2; nothing is lost and nothing half written."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,10 @@ import soundfile
 from PIL import Image
 
 from mien.cli import main
+from mien.media.motion_file import read_motion
+from mien.media.provenance import read_provenance
 from mien.media.video import VideoReader
+from mien.types import FaceMotion
 
 EXAMPLE_SPEECH = Path(__file__).parents[1] / "examples" / "speech.flac"
 
@@ -111,8 +115,8 @@ def test_pictures_that_cannot_be_used(voice, tmp_path, capsys):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not a picture")
     for name, word in (
-        ("noise.png", "no face"), ("tiny.png", "64 px"), ("empty.jpg", "empty"), ("text.jpg", "not a picture"),
-        ("missing.png", "no such file"), (".", "folder"),
+        ("noise.png", "noise.png: no face"), ("tiny.png", "64 px"), ("empty.jpg", "empty"),
+        ("text.jpg", "not a picture"), ("missing.png", "no such file"), (".", "folder"),
     ):  # fmt: skip
         assert speak(tmp_path / name, voice, output) == 2
         refused(capsys, word)
@@ -172,6 +176,21 @@ def test_a_line_of_a_direction_file_is_named(photo, voice, tmp_path, capsys):
     scene.write_text("emotion: happy:0.5\nblink: 15\nregions:\n  brows: 3\n")
     assert speak(photo, voice, tmp_path / "out.mp4", "-d", str(scene)) == 2
     refused(capsys, "scene.yaml:4", "0 to 2")
+
+
+def test_the_record_names_what_was_used_without_folders(photo, voice, tmp_path):
+    """A direction in a folder of its own, with a motion beside it; where things lie is nobody's business."""
+    (tmp_path / "scenes").mkdir()
+    FaceMotion.zeros(60, 25).save(tmp_path / "scenes" / "brows.npz")
+    scene = tmp_path / "scenes" / "scene.yaml"
+    scene.write_text("regions: {brows: {source: brows.npz}}\n")
+    output = tmp_path / "out.npz"
+    assert speak(photo, voice, output, "-d", str(scene)) == 0
+    record = read_provenance(output)
+    assert record["inputs"]["regions.brows.source"]["name"] == "brows.npz"
+    assert record["settings"]["direction"] == {"regions": {"brows": {"source": "brows.npz"}}}
+    assert str(tmp_path) not in json.dumps(record)
+    assert np.ptp(read_motion(output).column("browInnerUp")) == 0
 
 
 def test_the_inputs_are_never_the_output(photo, voice, capsys):

@@ -66,21 +66,24 @@ class Track:
     blinks: tuple[tuple[float, float], ...]
 
 
-def track_image(frame: Frame, *, face: int | None = None, backend: LandmarkBackend | None = None) -> Portrait:
+def track_image(
+    frame: Frame, *, face: int | None = None, backend: LandmarkBackend | None = None, name: str | Path = "the picture"
+) -> Portrait:
     """A face in a picture, ready to be moved.
 
     Args:
         frame: ``(H, W, 3)`` uint8 RGB.
         face: which face, 1 for the largest; the largest if ``None``.
         backend: what finds landmarks; mediapipe if ``None``.
+        name: what to call the picture in notes and errors.
 
     Raises:
         NoFaceError: if there is no face, or not as many as ``face`` asks for.
     """
     faces = (backend or MediapipeBackend()).detect(frame)
-    landmarks = _chosen(faces, face, "the picture")
+    landmarks = _chosen(faces, face, str(name))
     if face is None and len(faces) > 1:
-        _log.info("%d faces in the picture; taking the largest (choose with --face)", len(faces))
+        _log.info("%s: %d faces; taking the largest (choose with --face)", name, len(faces))
     rig = load_rig()
     expression = rest_expression(rig, load_reader()(landmarks[None]))
     identity = fit_identity(rig, expression, landmarks[None], np.ones(1, np.float32))

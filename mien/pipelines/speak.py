@@ -6,7 +6,7 @@ The order of the flow and nothing else: every step is a stage of its own, and st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -106,7 +106,8 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     progress = progress or Silent()
     text = _text(options.text)
     with progress.stage("portrait", 1) as stage:
-        portrait = track_image(read_image(options.portrait, max_side=options.max_size), face=options.face)
+        picture = read_image(options.portrait, max_side=options.max_size)
+        portrait = track_image(picture, face=options.face, name=options.portrait)
         stage.advance()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, text, progress)
     motion = perform(
@@ -225,11 +226,16 @@ def _check_numbers(options: SpeakOptions) -> None:
             raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
 
 
+def _text_file(text: str | None) -> Path | None:
+    return Path(text) if text is not None and text.lower().endswith(".txt") else None
+
+
 def _text(text: str | None) -> str | None:
-    if text is None or not text.lower().endswith(".txt"):
+    file = _text_file(text)
+    if file is None:
         return text
     try:
-        return Path(text).read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"{text}: cannot be read as text ({why})", "give --text a .txt file or the words") from error
@@ -242,11 +248,14 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
     from mien.media.video import output_kind, write_video
 
     def record() -> dict[str, Any]:
-        settings = asdict(options) | {"direction": direction.with_files(lambda path: Path(path).name).to_dict()}
+        settings = asdict(options)
+        settings["direction"] = direction.with_files(lambda path: Path(path).name).to_dict()
+        settings["text"] = text_file or options.text
         return provenance("speak", inputs=inputs, settings=settings, seed=options.seed)
 
-    named = {key: Path(path) for key, path in direction.files.items()}
-    inputs: Mapping[str, Path] = {"portrait": options.portrait, "speech": options.speech, **named}
+    text_file = _text_file(options.text)
+    inputs: dict[str, Path | None] = {"portrait": options.portrait, "speech": options.speech, "text": text_file}
+    inputs |= {key: Path(path) for key, path in direction.files.items()}
 
     if options.output.suffix.lower() in (".npz", ".csv"):
         check_output(options.output, inputs=inputs.values())

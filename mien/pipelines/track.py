@@ -116,7 +116,7 @@ def _track_picture(options: TrackOptions) -> TrackResult:
     ending = options.output.suffix.lower()
     if ending in OVERLAY_ENDINGS and ending not in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"{options.output}: the overlay of a picture is a picture", "end -o in .png or .jpg")
-    portrait = track_image(read_image(options.input), face=options.face)
+    portrait = track_image(read_image(options.input), face=options.face, name=options.input)
     record = _record(options)
     if ending in OVERLAY_ENDINGS:
         write_image(options.output, _portrait_overlay(portrait), provenance=record)
