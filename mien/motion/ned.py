@@ -69,7 +69,7 @@ class NedConfig:
         Emotion.NEUTRAL, Emotion.ANGER, Emotion.DISGUST, Emotion.FEAR, Emotion.HAPPY, Emotion.SAD, Emotion.SURPRISE,
     )  # fmt: skip
     rig: str = "flame"
-    expression_names: tuple[str, ...] = tuple(f"expression{number:02d}" for number in range(50))
+    expression_names: tuple[str, ...] = tuple(f"expression_{number:02d}" for number in range(50))
     jaw_expression: str | None = None
     style_dim: int = 16
     latent_dim: int = 4

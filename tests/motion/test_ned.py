@@ -63,7 +63,7 @@ def within(output: str, value: torch.Tensor | np.ndarray, system: str = "ned_man
 
 def made_motion(n: int, seed: int = 0, fps: float = 25.0) -> FaceMotion:
     random = np.random.default_rng(seed)
-    names = (*(f"expression{i:02d}" for i in range(55)), "other")
+    names = (*(f"expression_{i:02d}" for i in range(55)), "other")
     motion = FaceMotion.zeros(n, fps, "flame", names)
     return replace(
         motion,
@@ -363,10 +363,10 @@ def test_rigs_that_open_the_jaw_by_an_expression():
 
 def test_other_motions_are_refused():
     editor = editor_of()
-    with pytest.raises(InputError, match=r"rig 'builtin' and lacks expression00.*for 'flame'; retarget it first"):
+    with pytest.raises(InputError, match=r"rig 'builtin' and lacks expression_00.*for 'flame'; retarget it first"):
         editor.edit(FaceMotion.zeros(20, 25), np.zeros(16))
-    with pytest.raises(InputError, match="lacks expression49"):
-        editor.values(FaceMotion.zeros(20, 25, "flame", [f"expression{i:02d}" for i in range(49)]))
+    with pytest.raises(InputError, match="lacks expression_49"):
+        editor.values(FaceMotion.zeros(20, 25, "flame", [f"expression_{i:02d}" for i in range(49)]))
     for act in (editor.reference_style, lambda motion: editor.edit(motion, np.zeros(16))):
         with pytest.raises(InputError, match="has no frames"):
             act(made_motion(0))
