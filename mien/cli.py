@@ -38,9 +38,11 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → Live Link CSV or .npz"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
+    "prepare": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → training data"),
+    "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
-"""Verb → module, options, function, one line of help."""
+"""Verb, of one word or two → module, options, function, one line of help."""
 
 EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 1, 2, 130, 141, 143
 
@@ -124,6 +126,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"mien {version('mien')}")
         return 0
     verb, *rest = arguments
+    if rest and f"{verb} {rest[0]}" in VERBS:
+        verb, *rest = f"{verb} {rest[0]}", *rest[1:]
     try:
         options, flags = parse(verb, rest)
     except SystemExit:  # tyro has printed the help

@@ -52,6 +52,7 @@ OFFICIAL_SPEAKERS = tuple(
 UNSEEN_SPEAKER = "none"
 """The style of nobody: an all-zero one-hot."""
 
+_HEADER = "mien.Voca"
 _WIDTHS = (32, 32, 64, 64)  # filters of the four convolutions
 _HIDDEN = 128
 _BLOCK = 1024  # frames decoded at a time, so that memory stays flat
@@ -392,8 +393,9 @@ def _tensorflow_names() -> dict[str, str]:
 
 def save_voca(path: str | Path, model: Voca) -> None:
     """Write ``.safetensors``: the weights, and the configuration in its header."""
-    header = {"format": "mien.Voca", "version": str(VOCA_FORMAT), "config": json.dumps(asdict(model.config))}
-    save_file(model.network.state_dict(), path, metadata=header)
+    header = json.dumps({"version": VOCA_FORMAT, "config": asdict(model.config)})
+    # A single entry, for the order of several would differ from run to run.
+    save_file(model.network.state_dict(), path, metadata={_HEADER: header})
 
 
 def load_voca(name_or_path: str | Path = "default") -> Voca:
@@ -420,11 +422,12 @@ def load_voca(name_or_path: str | Path = "default") -> Voca:
 def _read(path: Path) -> Voca:
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        if header.get("format") != "mien.Voca" or int(header["version"]) > VOCA_FORMAT:
-            raise ValueError(f"format {header.get('format')} {header.get('version')}, not mien.Voca {VOCA_FORMAT}")
-        config = _config(json.loads(header["config"]))
+        header = json.loads(metadata[_HEADER])
+        if header["version"] > VOCA_FORMAT:
+            raise ValueError(f"version {header['version']}, this mien reads up to {VOCA_FORMAT}")
+        config = _config(header["config"])
         return _model(config, state)
     except FileNotFoundError:
         raise AssetError(f"{path}: no such file", "check the path") from None

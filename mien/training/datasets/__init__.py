@@ -1,0 +1,1 @@
+"""Recorded data in the layouts their publishers chose, read safely and memory-mapped."""

@@ -1,0 +1,219 @@
+"""``mien prepare``: clips of people who speak become a data set in VOCASET's layout, without pickles.
+
+What VOCA learns from such a data set is the mouth: of a tracked motion only jaw, lips and cheeks are kept, and they are
+kept relative to how this person's mouth rests in the clip. The template is the person's neutral face with that resting
+mouth, so that brows, blinks and a habitual smile are not taken for speech.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import numpy.typing as npt
+import tyro
+
+from mien.errors import InputError, OutputError
+from mien.progress import Progress
+from mien.types import Array, Audio, FaceMotion
+
+if TYPE_CHECKING:
+    from mien.training.datasets.vocaset import Clip
+
+log = logging.getLogger(__name__)
+
+SOUND_RATE = 16_000
+
+_SPOKEN = ("jaw", "mouth", "cheekPuff")  # how the names of shapes that speech moves begin
+_RESTING_SHARE = 0.1  # of the frames, those with the least open mouth, where nobody is ever silent
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Make training data for `mien train voca` from videos of people who speak.
+
+    Each clip is tracked; its sound, the mouth's movement and the person's neutral face are written in VOCASET's layout.
+    """
+
+    videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Clips with sound that show one face."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=("-o",))]
+    """Folder to make."""
+
+    speaker: str | None = None
+    """Who speaks in all of them. Default: the name of each clip's folder."""
+
+    fps: float = 30
+    """Frames per second of the data; clips are resampled."""
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What was made.
+
+    Attributes:
+        output: the folder.
+        n_clips: how many clips.
+        n_speakers: of how many people.
+        n_frames: frames in all.
+        skipped: clips that could not be used.
+    """
+
+    output: Path
+    n_clips: int
+    n_speakers: int
+    n_frames: int
+    skipped: int
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One tracked clip.
+
+    Attributes:
+        subject: who.
+        sentence: what, a name that is unique for this subject.
+        sound: what is heard.
+        neutral: ``(V, 3)`` metres, the face with its mouth at rest.
+        offsets: ``(T, V, 3)`` metres from it.
+    """
+
+    subject: str
+    sentence: str
+    sound: Audio
+    neutral: Array
+    offsets: Array
+
+
+def prepare(options: PrepareOptions, progress: Progress | None = None) -> PrepareResult:
+    """Track the clips and write the data set.
+
+    Raises:
+        InputError: if no clip can be used, or two clips have the same name.
+        OutputError: if the folder is not empty.
+    """
+    if not options.videos:
+        raise InputError("no clips", "name at least one video")
+    if not 10 <= options.fps <= 120:
+        raise InputError(f"--fps {options.fps:g}", "give 10 to 120 frames per second")
+    names = [(_plain(options.speaker or path.resolve().parent.name), _plain(path.stem)) for path in options.videos]
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise InputError(f"two clips are both {'/'.join(double.pop())}", "rename one")
+    if options.output.exists() and (not options.output.is_dir() or any(options.output.iterdir())):
+        raise OutputError(f"{options.output}: is there already", "give a new folder")
+    skipped: list[Path] = []
+
+    def takes() -> Iterator[Take]:
+        for path, (subject, sentence) in zip(options.videos, names, strict=True):
+            try:
+                yield _take(path, subject, sentence, options.fps, progress)
+            except InputError as error:
+                log.warning("%s; left out", error)
+                skipped.append(path)
+
+    clips = write_dataset(options.output, takes(), options.fps)
+    return PrepareResult(
+        options.output, len(clips), len({c.subject for c in clips}), sum(len(c.rows) for c in clips), len(skipped)
+    )
+
+
+def write_dataset(folder: Path, takes: Iterator[Take], fps: float, rig: str = "builtin") -> tuple[Clip, ...]:
+    """Write takes one after the other; only one of them is in memory.
+
+    Every subject has one template, that of the first take; the others are moved onto it.
+
+    Raises:
+        InputError: if there are no takes.
+    """
+    import soundfile
+
+    from mien.training.datasets.vocaset import Clip, write_index
+
+    templates: dict[str, Array] = {}
+    clips: list[Clip] = []
+    n = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    body = folder / "data_verts.partial"
+    with body.open("wb") as file:
+        for take in takes:
+            template = templates.setdefault(take.subject, take.neutral)
+            vertices = np.ascontiguousarray(template + take.offsets, "<f4")
+            file.write(vertices.tobytes())
+            clips.append(Clip(take.subject, take.sentence, np.arange(n, n + len(vertices))))
+            n += len(vertices)
+            sound = folder / "audio" / take.subject / f"{take.sentence}.wav"
+            sound.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(sound, take.sound.samples, take.sound.sample_rate, subtype="PCM_16")
+    if not clips:
+        body.unlink()
+        raise InputError("no clip could be used", "give clips with sound that show a face")
+    _with_npy_header(body, folder / "data_verts.npy", (n, *next(iter(templates.values())).shape))
+    with (folder / "templates.npz").open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **templates)
+    write_index(folder, fps, rig, clips)
+    return tuple(clips)
+
+
+def _with_npy_header(body: Path, path: Path, shape: tuple[int, ...]) -> None:
+    """Raw little-endian float32 as ``.npy``, block by block, for the number of frames is known only at the end."""
+    with body.open("rb") as source, path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        while block := source.read(1 << 24):
+            file.write(block)
+    body.unlink()
+
+
+def _take(path: Path, subject: str, sentence: str, fps: float, progress: Progress | None) -> Take:
+    from mien.face.rig import load_rig
+    from mien.media.audio import read_audio
+    from mien.perception.acoustics import HOP, prosody
+    from mien.perception.tracking import track_video
+
+    sound = read_audio(path, SOUND_RATE)
+    tracked = track_video(path, progress=progress)
+    if not tracked.found.mean() > 0.9:
+        raise InputError(f"{path}: the face is seen in {100 * tracked.found.mean():.0f} % of the frames only")
+    motion = tracked.motion.resample(fps)
+    active = prosody(sound.samples).active
+    at = np.minimum(np.round(np.arange(len(motion)) / fps / HOP).astype(np.int64), len(active) - 1)
+    spoken, rest = spoken_motion(motion, active[at])
+    rig = load_rig(motion.rig)
+    neutral = rig.vertices(rest, tracked.identity)[0]
+    offsets = np.tensordot(spoken, rig.expressions_for(tracked.identity), 1)
+    return Take(subject, sentence, sound, neutral, np.asarray(offsets, np.float32))
+
+
+def spoken_motion(motion: FaceMotion, speaking: npt.ArrayLike) -> tuple[Array, FaceMotion]:
+    """What speech does to the mouth, and the mouth at rest.
+
+    Args:
+        motion: tracked, on the builtin rig.
+        speaking: ``(T,)`` true where somebody speaks.
+
+    Returns:
+        ``(T, 52)`` weights relative to rest, zero for all that is not the mouth, and one frame of motion at rest: the
+        mean over silence, or, where there are fewer than three silent frames, over the tenth of all frames in which
+        the jaw is least open.
+    """
+    mouth = np.array([name.startswith(_SPOKEN) for name in motion.expression_names])
+    weights = motion.expression * mouth
+    silent = ~np.asarray(speaking, bool)
+    if silent.sum() < 3:
+        jaw = motion.column("jawOpen")
+        silent = jaw <= np.quantile(jaw, _RESTING_SHARE)
+    rest = weights[silent].mean(0)
+    still = FaceMotion.zeros(1, motion.fps, motion.rig, motion.expression_names)
+    return weights - rest * mouth, still.with_columns(dict(zip(motion.expression_names, rest, strict=True)))
+
+
+def _plain(name: str) -> str:
+    """A name that is safe as a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "clip"
