@@ -225,8 +225,8 @@ def test_stopped_midway_nothing_is_lost(signal_number, code, photo, tmp_path):
         str(output),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not any(p.stat().st_size > 50_000 for p in tmp_path.glob(".out.*")):
+    deadline = time.monotonic() + 300
+    while not any(p.stat().st_size > 0 for p in tmp_path.glob(".out.*")):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.05)
     os.kill(process.pid, signal_number)
