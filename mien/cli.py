@@ -36,7 +36,8 @@ from mien.progress import Progress, Silent, Stage
 VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion"),
-    "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → Live Link CSV or .npz"),
+    "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
+    "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
     "prepare": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → training data"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),

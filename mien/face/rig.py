@@ -29,8 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien.assets import asset_file, cache_folder, find_asset
 from mien.errors import AssetError
 from mien.face.flame import PARTS, FlameModel, read_flame
+from mien.face.parts import sort_triangles
 from mien.face.skinning import Skeleton
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion
@@ -189,12 +191,20 @@ class Rig:
         if np.any(motion.eye_pose):
             turns = matrix_from_axis_angle(motion.eye_pose)
             for eye, side in enumerate(("left", "right")):
-                centre = posed[:, self.parts[f"eyeball_{side}"]].mean(1, keepdims=True)
+                centre = self.eye_centre(posed, side)[:, None]
                 for name in (f"eyeball_{side}", f"iris_{side}"):
                     part = self.parts.get(name, slice(0))
                     posed[:, part] = (posed[:, part] - centre) @ turns[:, eye].transpose(0, 2, 1) + centre
         head = matrix_from_axis_angle(motion.head_pose)
         return np.asarray(posed @ head.transpose(0, 2, 1) + motion.translation[:, None], np.float32)
+
+    def eye_centre(self, vertices: Array, side: str) -> Array:
+        """``(..., 3)`` m: what the ``"left"`` or ``"right"`` eye of ``(..., V, 3)`` vertices turns about.
+
+        The middle of the ball's extent; its mean would lie nearer to where its vertices are dense.
+        """
+        ball = vertices[..., self.parts[f"eyeball_{side}"], :]
+        return np.asarray((ball.min(-2) + ball.max(-2)) / 2, np.float32)
 
     def _joint_rotations(self, motion: FaceMotion) -> Array:
         """``(T, J, 3)`` rad; a motion says nothing about the neck."""
@@ -285,7 +295,8 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
     """The rig of that name, or the one in a file; the same object every time.
 
     Args:
-        name_or_path: ``"builtin"``, a ``.npz`` of mien, or a FLAME model: the official ``.pkl`` or an ``.npz`` of it.
+        name_or_path: ``"builtin"``; ``"ict"`` or ``"flame"``, if they have been fetched or added with ``mien assets``;
+            a ``.npz`` of mien; or a FLAME model, the official ``.pkl`` or an ``.npz`` of it.
 
     Raises:
         AssetError: if there is no such rig or its file is damaged.
@@ -295,13 +306,16 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
     if name.endswith(".pkl") or (name.endswith(".npz") and _is_flame(Path(name))):
         return rig_of_flame(read_flame(name))
     try:
-        if name.endswith(".npz"):
-            return _read(Path(name))
+        if name == "flame":
+            landmarks = cache_folder() / find_asset("flame-landmarks").result
+            return rig_of_flame(read_flame(asset_file("flame"), landmarks=landmarks if landmarks.exists() else None))
+        if name.endswith(".npz") or name == "ict":
+            return _read(asset_file(name) if name == "ict" else Path(name))
         with as_file(files("mien.face") / "data" / f"{name}.npz") as path:
             return _read(path)
     except FileNotFoundError:
         raise AssetError(
-            f"{name}: no such rig", "use 'builtin' or the path of a .npz made by scripts/build_rig.py"
+            f"{name}: no such rig", "use builtin, ict, flame, or the path of a FLAME model or of mien's .npz"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise AssetError(
@@ -316,7 +330,7 @@ def rig_of_flame(model: FlameModel) -> Rig:
     """
     n = len(model.template)
     parts = PARTS if n == PARTS["eyeball_right"].stop else {}
-    triangles, triangle_parts = _in_parts(model.triangles, parts)
+    triangles, triangle_parts = sort_triangles(model.template, model.triangles, parts)
     nearest = np.zeros(0, np.int32)
     if model.landmarks is not None:
         full = model.landmarks.full
@@ -326,13 +340,13 @@ def rig_of_flame(model: FlameModel) -> Rig:
     return Rig(
         name="flame",
         template=model.template,
-        triangles=triangles,
+        triangles=_frozen_index(triangles),
         identity_basis=model.identity_basis,
         expression_names=tuple(f"expression_{i:0{digits}d}" for i in range(len(model.expression_basis))),
         expression_basis=model.expression_basis,
         regions=MappingProxyType({}),
         parts=MappingProxyType(parts),
-        triangle_parts=triangle_parts,
+        triangle_parts=MappingProxyType(triangle_parts),
         uv=_no_values((n, 2)),
         landmark_indices_68=_frozen_index(nearest),
         contours=MappingProxyType({}),
@@ -342,17 +356,6 @@ def rig_of_flame(model: FlameModel) -> Rig:
         part_anchors=_no_values((0, 478)),
         skeleton=model.skeleton,
     )
-
-
-def _in_parts(triangles: Index, parts: Mapping[str, slice]) -> tuple[Index, Mapping[str, slice]]:
-    """Triangles sorted by the part their vertices belong to, and where each part's are; the rest is skin."""
-    owner = np.zeros(len(triangles), np.int64)
-    for number, part in enumerate(parts.values(), 1):
-        owner[(triangles[:, 0] >= part.start) & (triangles[:, 0] < part.stop)] = number
-    names = ["skin", *(name.replace("eyeball", "sclera") for name in parts)]
-    ends = np.cumsum(np.bincount(owner, minlength=len(names))).tolist()
-    ranges = {name: slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)}
-    return _frozen_index(triangles[np.argsort(owner, kind="stable")]), MappingProxyType(ranges)
 
 
 def _no_values(shape: tuple[int, ...]) -> Array:

@@ -137,7 +137,7 @@ def gltf_face(rig: Rig, motion: FaceMotion, identity: FaceIdentity | None = None
 
 
 def _eye(rig: Rig, neutral: Array, name: str, parts: list[str], rotation: Array) -> GltfNode:
-    centre = neutral[rig.parts[name.replace("eye", "eyeball")]].mean(0)
+    centre = rig.eye_centre(neutral, name.removeprefix("eye_"))
     none = np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32)
     return GltfNode(name, _mesh(rig, neutral - centre, parts, (), *none), translation=centre, rotation=rotation)
 

@@ -193,10 +193,14 @@ def test_eyeballs_are_known_on_the_official_topology(tmp_path: Path) -> None:
     content = flame_content(n_vertices=n, n_expressions=0)
     content["f"] = np.array([[3931, 3932, 3933], [0, 1, 2], [5022, 5021, 5020], [5, 6, 7]], np.uint32)
     content["shapedirs"] = content["shapedirs"][..., :2]
+    content["v_template"][3931:3934] = [[0, 0, 0.01], [0.001, 0, 0.01], [0, 0.001, -0.03]]  # looks down and away
+    content["v_template"][5020:5023] = [[0.01, 0, 0], [0.01, 0.001, 0], [-0.03, 0, 0.001]]
     rig = load_rig(write_flame_pickle(tmp_path / "full.pkl", **content))
     assert rig.triangles[rig.triangle_parts["skin"]].tolist() == [[0, 1, 2], [5, 6, 7]]
-    assert rig.triangles[rig.triangle_parts["sclera_left"]].tolist() == [[3931, 3932, 3933]]
-    assert rig.triangles[rig.triangle_parts["sclera_right"]].tolist() == [[5022, 5021, 5020]]
+    for side, corners in (("left", [3931, 3932, 3933]), ("right", [5022, 5021, 5020])):
+        eye = [rig.triangle_parts[f"{kind}_{side}"] for kind in ("pupil", "iris", "sclera")]
+        assert [rig.triangles[part].tolist() for part in eye if part.stop > part.start] == [[corners]]
+    assert rig.triangle_parts["sclera_right"].stop == 4
 
 
 @needs_reference
