@@ -69,3 +69,12 @@ def test_sync_score_finds_the_delay_and_falls_for_permuted_sound():
     assert shuffled.at_zero < 0.2 < score.best
     with pytest.raises(ValueError, match="4 s"):
         metrics.sync_score(sound[:50], mouth[:50], fps)
+
+
+def test_lip_vertex_error_is_the_worst_lip_vertex_in_mm():
+    truth, other = np.zeros((2, 4, 3), np.float32), np.zeros((2, 4, 3), np.float32)
+    other[0, 1] = (0.003, 0.004, 0)  # 5 mm
+    other[1, 2] = (0, 0, 0.001)
+    other[1, 3] = 1  # no lip
+    assert metrics.lip_vertex_error(truth, other, np.array([0, 1, 2])) == pytest.approx((5 + 1) / 2)
+    assert metrics.lip_vertex_error(truth, truth, np.array([0, 1, 2])) == 0

@@ -52,6 +52,9 @@ class PrepareOptions:
     fps: float = 30
     """Frames per second of the data; clips are resampled."""
 
+    lag: float = 0.0
+    """Seconds by which the picture comes after the sound, minus if before; it is taken out."""
+
 
 @dataclass(frozen=True)
 class PrepareResult:
@@ -100,6 +103,8 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
     """
     if not options.videos:
         raise InputError("no clips", "name at least one video")
+    if not -1 <= options.lag <= 1:
+        raise InputError(f"--lag {options.lag:g}", "give seconds from -1 to 1")
     if not 10 <= options.fps <= 120:
         raise InputError(f"--fps {options.fps:g}", "give 10 to 120 frames per second")
     names = [(_plain(options.speaker or path.resolve().parent.name), _plain(path.stem)) for path in options.videos]
@@ -113,7 +118,7 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
     def takes() -> Iterator[Take]:
         for path, (subject, sentence) in zip(options.videos, names, strict=True):
             try:
-                yield _take(path, subject, sentence, options.fps, progress)
+                yield _take(path, subject, sentence, options, progress)
             except InputError as error:
                 log.warning("%s; left out", error)
                 skipped.append(path)
@@ -171,7 +176,7 @@ def _with_npy_header(body: Path, path: Path, shape: tuple[int, ...]) -> None:
     body.unlink()
 
 
-def _take(path: Path, subject: str, sentence: str, fps: float, progress: Progress | None) -> Take:
+def _take(path: Path, subject: str, sentence: str, options: PrepareOptions, progress: Progress | None) -> Take:
     from mien.face.rig import load_rig
     from mien.media.audio import read_audio
     from mien.perception.acoustics import HOP, prosody
@@ -181,14 +186,22 @@ def _take(path: Path, subject: str, sentence: str, fps: float, progress: Progres
     tracked = track_video(path, progress=progress)
     if not tracked.found.mean() > 0.9:
         raise InputError(f"{path}: the face is seen in {100 * tracked.found.mean():.0f} % of the frames only")
-    motion = tracked.motion.resample(fps)
+    sound, motion = aligned(sound, tracked.motion.resample(options.fps), options.lag)
     active = prosody(sound.samples).active
-    at = np.minimum(np.round(np.arange(len(motion)) / fps / HOP).astype(np.int64), len(active) - 1)
+    at = np.minimum(np.round(np.arange(len(motion)) / motion.fps / HOP).astype(np.int64), len(active) - 1)
     spoken, rest = spoken_motion(motion, active[at])
     rig = load_rig(motion.rig)
     neutral = rig.vertices(rest, tracked.identity)[0]
     offsets = np.tensordot(spoken, rig.expressions_for(tracked.identity), 1)
     return Take(subject, sentence, sound, neutral, np.asarray(offsets, np.float32))
+
+
+def aligned(sound: Audio, motion: FaceMotion, lag: float) -> tuple[Audio, FaceMotion]:
+    """Sound and picture with ``lag`` seconds cut off the beginning of the one that is late."""
+    late = round(abs(lag) * (motion.fps if lag > 0 else sound.sample_rate))
+    if lag > 0:
+        return sound, motion[late:]
+    return Audio(sound.samples[late:], sound.sample_rate), motion
 
 
 def spoken_motion(motion: FaceMotion, speaking: npt.ArrayLike) -> tuple[Array, FaceMotion]:

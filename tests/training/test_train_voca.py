@@ -11,7 +11,7 @@ from mien.errors import InputError
 from mien.motion.voca import OFFICIAL_SPEAKERS, load_voca
 from mien.perception.speech import analyse
 from mien.training.datasets.vocaset import Frames, open_vocaset
-from mien.training.prepare import PrepareOptions, Take, prepare, spoken_motion, write_dataset
+from mien.training.prepare import PrepareOptions, Take, aligned, prepare, spoken_motion, write_dataset
 from mien.training.recipes.voca import run, split, start_basis
 from mien.training.train import TrainVocaOptions
 from mien.types import ARKIT_NAMES, Audio, FaceMotion
@@ -124,6 +124,16 @@ def test_spoken_motion_is_the_mouth_relative_to_its_rest():
     assert np.abs(np.delete(spoken, ARKIT_NAMES.index("jawOpen"), 1)).max() < 1e-6
     spoken, rest = spoken_motion(motion, np.ones(n))  # never silent: the least open tenth
     assert rest.column("jawOpen") == pytest.approx(0.1)
+
+
+def test_lag_is_taken_out():
+    """A picture that comes 0.2 s late loses its first 5 frames, one that comes early the sound's first 0.2 s."""
+    motion = FaceMotion.zeros(50, 25).with_columns({"jawOpen": np.arange(50) / 50})
+    sound = Audio(np.arange(32000, dtype=np.float32) / 32000, 16000)
+    same, later = aligned(sound, motion, 0.2)
+    assert (len(same), later.column("jawOpen")[0]) == (32000, pytest.approx(0.1))
+    later, same = aligned(sound, motion, -0.2)
+    assert (len(same), later.samples[0]) == (50, pytest.approx(0.1))
 
 
 def take(subject, sentence, n=10, seed=0):
