@@ -315,7 +315,8 @@ def gradient_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
         discriminator: the critic.
         images: mixtures of a real and a generated picture each, in random proportion.
     """
-    return (torch.linalg.vector_norm(_slope(discriminator, images), dim=1) - 1).square().mean()
+    steepness: Tensor = torch.linalg.vector_norm(_slope(discriminator, images), dim=1)
+    return (steepness - 1).square().mean()
 
 
 def r1_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
