@@ -230,7 +230,7 @@ def test_stopped_midway_nothing_is_lost(signal_number, code, photo, tmp_path):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.05)
     os.kill(process.pid, signal_number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == code
     assert "Traceback" not in errors
     assert output.read_bytes() == b"precious"
