@@ -104,7 +104,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     for path in direction.files.values():
         require_file(path, "motion file or video")
     progress = progress or Silent()
-    text = _text(options.text)
+    text = read_text(options.text)
     with progress.stage("portrait", 1) as stage:
         picture = read_image(options.portrait, max_side=options.max_size)
         portrait = track_image(picture, face=options.face, name=options.portrait)
@@ -226,16 +226,22 @@ def _check_numbers(options: SpeakOptions) -> None:
             raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
 
 
-def _text_file(text: str | None) -> Path | None:
+def text_file_of(text: str | None) -> Path | None:
+    """The file that ``--text`` names, or ``None`` if it holds the words themselves."""
     return Path(text) if text is not None and text.lower().endswith(".txt") else None
 
 
-def _text(text: str | None) -> str | None:
-    file = _text_file(text)
+def read_text(text: str | None) -> str | None:
+    """The words that ``--text`` holds or names.
+
+    Raises:
+        InputError: if its file cannot be read.
+    """
+    file = text_file_of(text)
     if file is None:
         return text
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return file.readread_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"{text}: cannot be read as text ({why})", "give --text a .txt file or the words") from error
@@ -253,7 +259,7 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
         settings["text"] = text_file or options.text
         return provenance("speak", inputs=inputs, settings=settings, seed=options.seed)
 
-    text_file = _text_file(options.text)
+    text_file = text_file_of(options.text)
     inputs: dict[str, Path | None] = {"portrait": options.portrait, "speech": options.speech, "text": text_file}
     inputs |= {key: Path(path) for key, path in direction.files.items()}
 

@@ -1,4 +1,4 @@
-"""The ``mesh`` renderer: the rig itself as a shaded sculpture, to judge motion without any portrait."""
+"""The ``mesh`` renderer: a rig itself as a shaded sculpture, to judge motion without any portrait."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from mien.face.rig import load_rig
+from mien.face.rig import Rig, load_rig
 from mien.rendering.raster import Integers, fill_triangles, vertex_normals
 from mien.rotations import compose
-from mien.types import Array, FaceMotion, Frame, Portrait
+from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait
 
 _COLOURS = {
     "skin": (184, 172, 165),
@@ -30,25 +30,35 @@ _BEHIND_LIPS = 0.006  # metres: teeth and tongue are drawn further back, so that
 _BACKGROUND = (232, 234, 237)
 _KEY = np.array([-0.45, 0.55, 0.70], np.float32)  # towards the lamp: from above, the viewer's left
 _FILL = np.array([0.88, 0.11, 0.45], np.float32)
-_FACE_SHARE = 0.62  # of the picture's height, forehead to chin
+_FACE_SHARE = 0.62  # of the picture's height, top of the skin to chin
+_LIP_DEPTH = 0.025  # metres: what lies further behind the lips' outline is no lip
 _SAMPLES = 2  # per pixel and direction
 
 
 class MeshRenderer:
     """Draws the rig's face in motion on a plain background."""
 
-    def __init__(self, portrait: Portrait | None = None, *, size: int = 512) -> None:
+    def __init__(
+        self,
+        portrait: Portrait | None = None,
+        *,
+        size: int = 512,
+        rig: Rig | None = None,
+        identity: FaceIdentity | None = None,
+    ) -> None:
         """Choose whose face to show and how large.
 
         Args:
-            portrait: gives the face's shape and its expression and pose at rest; the builtin rig's mean face without.
+            portrait: gives the face's shape and its expression and pose at rest.
             size: width and height of the picture in pixels.
+            rig: what moves, where there is no portrait; the built-in one by default.
+            identity: whose face, where there is no portrait; the rig's template by default.
         """
-        identity = portrait.identity if portrait else None
-        self._rig = load_rig(identity.rig if identity else "builtin")
+        identity = portrait.identity if portrait else identity
+        self._rig = rig or load_rig(identity.rig if identity else "builtin")
         self._identity = identity
         self._rest = (
-            portrait.rest if portrait else FaceMotion.zeros(1, 25.0, expression_names=self._rig.expression_names)
+            portrait.rest if portrait else FaceMotion.zeros(1, 25.0, self._rig.name, self._rig.expression_names)
         )
         self._size = size
         triangles, colours, inside = [], [], []
@@ -68,10 +78,9 @@ class MeshRenderer:
         self._owner = np.concatenate(owner)
         self._colours[: len(owner[0])] = self._skin_colours(owner[0])
         self._back = np.concatenate(inside)
-        neutral = self._rig.neutral(identity)
-        height = float(neutral[10, 1] - neutral[152, 1])
-        self._scale = _FACE_SHARE * size / height
-        self._middle = (neutral[10] + neutral[152]) / 2
+        top, chin = self._extent(self._rig.neutral(identity))
+        self._scale = _FACE_SHARE * size / float(top[1] - chin[1])
+        self._middle = (top + chin) / 2
 
     def render(self, motion: FaceMotion) -> Iterator[Frame]:
         """The face in that motion, frame by frame.
@@ -91,20 +100,33 @@ class MeshRenderer:
 
     def _absolute(self, motion: FaceMotion) -> FaceMotion:
         rest = self._rest
-        weights = {name: np.clip(motion.column(name) + rest.column(name), 0, 1) for name in motion.expression_names}
+        weights = {name: motion.column(name) + rest.column(name) for name in motion.expression_names}
+        weights |= {name: np.clip(weights[name], 0, 1) for name in ARKIT_NAMES if name in weights}
         return replace(
             motion.with_columns(weights),
             head_pose=compose(rest.head_pose, motion.head_pose),  # about the head's own axes
             eye_pose=motion.eye_pose + rest.eye_pose,
         )
 
+    def _extent(self, neutral: Array) -> tuple[Array, Array]:
+        """The top of the skin, and the chin, or its lowest point if nobody knows the chin; both on the midline."""
+        skin = neutral[np.unique(self._rig.triangles[self._rig.triangle_parts["skin"]])]
+        at = self._rig.landmark_indices_68
+        chin = neutral[at[8]] if len(at) else np.array([skin[:, 0].mean(), skin[:, 1].min(), 0], np.float32)
+        return np.array([chin[0], skin[:, 1].max(), chin[2]], np.float32), chin
+
     def _skin_colours(self, vertices: Integers) -> Array:
         """``(N, 3)`` skin, and lips inside their outline."""
-        outline = np.ascontiguousarray(self._rig.template[self._rig.contours["lips_outer"], :2] * 1000)
-        places = self._rig.template[vertices, :2] * 1000
-        inside = np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in places])
-        lips = np.clip(inside / 1.5 + 0.5, 0, 1)[:, None]  # millimetres
-        return np.asarray(np.array(_COLOURS["skin"]) * (1 - lips) + np.array(_LIPS) * lips, np.float32)
+        skin, template = np.array(_COLOURS["skin"], np.float32), self._rig.template
+        outline = self._rig.contours.get("lips_outer", self._rig.landmark_indices_68[48:60])
+        if not len(outline):
+            return np.tile(skin, (len(vertices), 1))
+        corners = np.ascontiguousarray(template[outline, :2] * 1000)
+        places = template[vertices] * 1000
+        inside = np.array([cv2.pointPolygonTest(corners, (float(x), float(y)), True) for x, y, _ in places])
+        lips = np.clip(inside / 1.5 + 0.5, 0, 1)  # millimetres
+        lips *= template[vertices, 2] > template[outline, 2].mean() - _LIP_DEPTH
+        return np.asarray(skin * (1 - lips[:, None]) + np.array(_LIPS) * lips[:, None], np.float32)
 
     def _draw(self, vertices: Array) -> Frame:
         n = self._size * _SAMPLES

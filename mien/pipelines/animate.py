@@ -1,0 +1,188 @@
+"""``mien animate``: a voice and a direction move a 3D face, as video, as geometry or as motion alone."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from tyro.conf import arg
+
+from mien.direction import Direction, StyleChoice
+from mien.errors import InputError, OutputError
+from mien.progress import Progress, Silent, track
+from mien.types import FaceIdentity, FaceMotion
+
+if TYPE_CHECKING:
+    from mien.face.rig import Rig
+
+log = logging.getLogger(__name__)
+
+_VIDEO, _MOTION = (".mp4", ".webm", ".gif"), (".npz", ".csv")
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """A 3D face speaks a recording and feels what the direction says.
+
+    The ending of -o decides what is made: a shaded video with sound (.mp4, .webm, .gif), an animated mesh (.glb), a
+    folder of meshes (no ending), or the motion alone (.npz, Live Link Face .csv, .flame.npz).
+    """
+
+    speech: Annotated[Path, arg(aliases=("-s",))]
+    """Sound file, or a video whose sound is used."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Where to write the result."""
+
+    direction: Annotated[str, arg(aliases=("-d",))] = "neutral"
+    """Emotion over time, as in happy:0.8 or "0s:neutral, 1.2s:happy:0.9, 4s:va(-0.6,0.7)", or a .yaml or .json file."""
+
+    style: str | None = None
+    """How the person talks, by name, instead of what the direction says."""
+
+    text: str | None = None
+    """What is said (English), or a .txt file with it; makes the lips more exact."""
+
+    rig: str = "builtin"
+    """The face that moves: builtin, ict or flame (see mien assets), or the file of a rig or of a FLAME model."""
+
+    template: Path | None = None
+    """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order. Default: the rig's own."""
+
+    fps: float = 25
+    """Frames per second, 10 to 120."""
+
+    size: int = 720
+    """Width and height of the video in pixels, 64 to 4096."""
+
+    mesh: Literal["obj", "ply"] = "obj"
+    """Format of the meshes in a folder: obj is text, ply binary."""
+
+    crf: int = 18
+    """H.264 quality: 0 is lossless, 18 looks like the original, 51 is the worst."""
+
+    seed: int = 0
+    """Of blinks, glances and head movement; the same seed gives the same frames."""
+
+
+@dataclass(frozen=True)
+class AnimateResult:
+    """What was made.
+
+    Attributes:
+        output: the file or folder.
+        n_frames: length in frames.
+        fps: frames per second.
+        duration: length in seconds.
+        rig: the face that moves.
+        residual: millimetres of RMS landmark distance lost by carrying the motion to that rig.
+    """
+
+    output: Path
+    n_frames: int
+    fps: float
+    duration: float
+    rig: str
+    residual: float
+
+
+def animate(options: AnimateOptions, progress: Progress | None = None) -> AnimateResult:
+    """Make the face move.
+
+    Raises:
+        AssetError: if the rig is not here.
+        InputError: if the speech, the text, the direction, the template or a number cannot be used.
+        OutputError: if the ending is unknown or the place cannot be written.
+    """
+    from mien.face.rig import load_rig, retarget
+    from mien.media.audio import read_audio
+    from mien.perception.speech import analyse
+    from mien.pipelines.speak import SPEECH_RATE, perform, read_text
+
+    _check(options)
+    direction = Direction.parse(options.direction)
+    if options.style is not None:
+        direction = replace(direction, style=StyleChoice(options.style))
+    rig = load_rig(options.rig)
+    identity = _identity(options.template, rig) if options.template else None
+    progress = progress or Silent()
+    speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, read_text(options.text), progress)
+    motion = perform(direction, speech, seed=options.seed, progress=progress)
+    motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
+    if residual:
+        log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
+    _write(options, direction, rig, motion, identity, progress)
+    return AnimateResult(options.output, len(motion), motion.fps, motion.duration, rig.name, round(residual * 1000, 3))
+
+
+def _check(options: AnimateOptions) -> None:
+    from mien.media.output import check_output
+    from mien.pipelines.geometry import GEOMETRY_ENDINGS, ending_of
+
+    for flag, value, low, high in (
+        ("--fps", options.fps, 10, 120), ("--crf", options.crf, 0, 51), ("--size", options.size, 64, 4096),
+        ("--seed", options.seed, 0, 2**32 - 1),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+    ending = ending_of(options.output)
+    if ending not in (*_VIDEO, *_MOTION, *GEOMETRY_ENDINGS):
+        raise OutputError(
+            f"{options.output}: a face in motion is not written as {ending}",
+            "end -o in .mp4, .webm, .gif, .glb, .npz, .csv, .flame.npz or / (meshes)",
+        )
+    check_output(options.output, folder=ending == "", inputs=[options.speech, options.template])
+
+
+def _identity(path: Path, rig: Rig) -> FaceIdentity:
+    from mien.face.flame import check_template
+    from mien.media.mesh_file import read_vertices
+
+    vertices = read_vertices(path)
+    check_template(vertices, rig.n_vertices, path)
+    return FaceIdentity(rig.name, np.zeros(len(rig.identity_basis), np.float32), vertices - rig.template)
+
+
+def _write(
+    options: AnimateOptions,
+    direction: Direction,
+    rig: Rig,
+    motion: FaceMotion,
+    identity: FaceIdentity | None,
+    progress: Progress,
+) -> None:
+    from mien.media.motion_file import write_motion
+    from mien.media.provenance import provenance
+    from mien.media.video import write_video
+    from mien.pipelines.geometry import ending_of, write_geometry
+    from mien.pipelines.speak import text_file_of
+
+    settings = asdict(options) | {"direction": direction.with_files(lambda path: Path(path).name).to_dict()}
+    text_file = text_file_of(options.text)
+    settings["text"] = text_file or options.text
+    inputs = {"speech": options.speech, "template": options.template, "text": text_file}
+    inputs |= {key: Path(path) for key, path in direction.files.items()}
+    record = provenance("animate", inputs=inputs, settings=settings, seed=options.seed)
+    ending = ending_of(options.output)
+    if ending in _VIDEO:
+        from mien.rendering.mesh import MeshRenderer
+
+        frames = MeshRenderer(size=options.size, rig=rig, identity=identity).render(motion)
+        write_video(
+            options.output,
+            track(frames, progress, "render", len(motion)),
+            motion.fps,
+            sound=options.speech,
+            provenance=record,
+            crf=options.crf,
+            n_frames=len(motion),
+        )
+    elif ending in _MOTION:
+        write_motion(options.output, motion, provenance=record)
+    else:
+        write_geometry(
+            options.output, rig, motion, identity=identity, mesh=options.mesh, provenance=record, progress=progress
+        )

@@ -1,0 +1,95 @@
+"""``mien animate``: every kind of output, on every rig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_speech import make_speech
+from glb_reader import Glb
+
+from mien.cli import main
+from mien.face.rig import load_rig
+from mien.media.livelink import read_livelink
+from mien.media.mesh_file import read_vertices, write_meshes
+from mien.media.provenance import read_provenance
+from mien.media.video import VideoReader
+from mien.types import FaceMotion
+
+N, FPS = 14, 20
+
+
+@pytest.fixture(autouse=True)
+def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``voice.wav`` in the current folder, understood without listening."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("voice.wav", np.zeros(16000 * N // FPS), 16000)
+    monkeypatch.setattr("mien.perception.speech.analyse", lambda audio, fps, text, progress: make_speech(N, fps))
+
+
+def animate(*arguments: str) -> int:
+    return main(["animate", "-s", "voice.wav", "--fps", str(FPS), *arguments])
+
+
+def test_video_with_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert animate("-o", "face.mp4", "--size", "96", "-d", "happy:0.8") == 0
+    assert "face.mp4: frames 14" in capsys.readouterr().out
+    frames = [frame.astype(int) for frame in VideoReader("face.mp4")]
+    assert len(frames) == N and frames[0].shape == (96, 96, 3)
+    assert max(np.abs(frame - frames[0]).mean() for frame in frames) > 0.5
+    record = read_provenance("face.mp4")
+    assert record is not None and record["synthetic"] and record["verb"] == "animate"
+    assert soundfile.info("voice.wav").duration == pytest.approx(N / FPS)
+
+
+def test_every_kind_shows_the_same_motion() -> None:
+    for name in ("face.npz", "face.csv", "face.glb", "meshes"):
+        assert animate("-o", name, "--seed", "3") == 0
+    motion, rig = FaceMotion.load("face.npz"), load_rig()
+    assert motion.expression.min() >= 0 and motion.expression.max() <= 1 and motion.expression.any()
+    np.testing.assert_allclose(read_livelink("face.csv").expression, motion.expression, atol=1e-4)
+    posed = rig.pose(rig.vertices(motion), motion)
+    np.testing.assert_allclose(read_vertices(f"meshes/frame_{N - 1:06d}.obj"), posed[-1], atol=6e-7)
+    skin = rig.triangles[rig.triangle_parts["skin"]]
+    np.testing.assert_allclose(Glb(Path("face.glb")).triangles(7)[: len(skin)], posed[7][skin], atol=2e-6)
+
+
+def test_a_template_gives_the_face_its_shape() -> None:
+    rig = load_rig()
+    wide = rig.template * np.array([1.1, 1, 1], np.float32)
+    write_meshes("wide", [wide], rig.triangles, "ply")
+    assert animate("-o", "plain", "--mesh", "ply") == 0
+    assert animate("-o", "shaped", "--mesh", "ply", "--template", "wide/frame_000000.ply") == 0
+    plain, shaped = (read_vertices(f"{name}/frame_000000.ply") for name in ("plain", "shaped"))
+    assert np.ptp(shaped[:468, 0]) / np.ptp(plain[:468, 0]) == pytest.approx(1.1, abs=0.02)
+
+
+def test_styles_differ() -> None:
+    for style in ("still", "theatrical"):
+        assert animate("-o", f"{style}.npz", "--style", style) == 0
+    still, theatrical = (FaceMotion.load(f"{style}.npz") for style in ("still", "theatrical"))
+    assert theatrical.column("jawOpen").max() > still.column("jawOpen").max()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-o", "face.fbx"], "not written as .fbx; end -o in .mp4"),
+        (["-o", "face.mp4", "--style", "thetrical"], "did you mean 'theatrical'? known: neutral"),
+        (["-o", "face.mp4", "--rig", "elf"], "elf: no such rig"),
+        (["-o", "face.mp4", "--fps", "500"], "--fps is 500"),
+        (["-o", "face.mp4", "--size", "1"], "--size is 1"),
+        (["-o", "face.mp4", "--template", "voice.wav"], "not an .obj or .ply mesh"),
+        (["-o", "face.mp4", "--template", "few.obj"], "1 vertices where the rig has 1958"),
+        (["-o", "voice.wav"], "not written as .wav"),
+        (["-o", "face.flame.npz"], "give --rig a FLAME model"),
+    ],
+)
+def test_bad_input(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("few.obj").write_text("v 0 0 0\n")
+    assert animate(*arguments) == 2
+    error = capsys.readouterr().err
+    assert word in error and error.count("\n") == 1
+    assert not list(Path().glob("face.*"))
