@@ -241,7 +241,7 @@ def read_text(text: str | None) -> str | None:
     if file is None:
         return text
     try:
-        return file.readread_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"{text}: cannot be read as text ({why})", "give --text a .txt file or the words") from error
