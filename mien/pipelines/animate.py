@@ -11,12 +11,13 @@ import numpy as np
 from tyro.conf import arg
 
 from mien.direction import Direction, StyleChoice
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, MissingExtraError, OutputError
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion
 
 if TYPE_CHECKING:
     from mien.face.rig import Rig
+    from mien.motion.voca import Voca
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,13 @@ class AnimateOptions:
 
     rig: str = "builtin"
     """The face that moves: builtin, ict or flame (see mien assets), or the file of a rig or of a FLAME model."""
+
+    voca: str | None = None
+    """Let a VOCA model move the mouth instead of the phones: a .safetensors of mien train voca, or an .npz of the
+    official variables. It must be made for the rig."""
+
+    speaker: str | None = None
+    """Whose talking style the VOCA model takes: a name, a number from 1, or none. Default: the model's own choice."""
 
     template: Path | None = None
     """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order. Default: the rig's own."""
@@ -107,11 +115,16 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     if options.style is not None:
         direction = replace(direction, style=StyleChoice(options.style))
     rig = load_rig(options.rig)
+    model = _voca(options, rig)
+    if model is not None:
+        direction = replace(direction, lips=replace(direction.lips, source="none"))
     identity = _identity(options.template, rig) if options.template else None
     progress = progress or Silent()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, read_text(options.text), progress)
     motion = perform(direction, speech, seed=options.seed, progress=progress)
     motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
+    if model is not None:
+        motion = replace(motion, offsets=model.animate(speech, options.speaker).offsets)
     if residual:
         log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
     _write(options, direction, rig, motion, identity, progress)
@@ -135,6 +148,27 @@ def _check(options: AnimateOptions) -> None:
             "end -o in .mp4, .webm, .gif, .glb, .npz, .csv, .flame.npz or / (meshes)",
         )
     check_output(options.output, folder=ending == "", inputs=[options.speech, options.template])
+
+
+def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
+    """The model asked for, made for this rig and with this style."""
+    if options.voca is None:
+        if options.speaker is not None:
+            raise InputError("--speaker is the style of a VOCA model", "give the model with --voca")
+        return None
+    try:
+        from mien.motion.voca import load_voca
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("VOCA needs PyTorch", "pip install 'mien[networks]'") from error
+    model = load_voca(options.voca)
+    if (model.config.rig, model.config.n_vertices) != (rig.name, rig.n_vertices):
+        raise InputError(
+            f"{options.voca}: moves rig {model.config.rig} ({model.config.n_vertices} vertices), not {rig.name} "
+            f"({rig.n_vertices} vertices)",
+            f"use --rig {model.config.rig}",
+        )
+    model.shares(options.speaker)  # refuses an unknown style before the work starts
+    return model
 
 
 def _identity(path: Path, rig: Rig) -> FaceIdentity:

@@ -93,3 +93,50 @@ def test_bad_input(arguments: list[str], word: str, capsys: pytest.CaptureFixtur
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1
     assert not list(Path().glob("face.*"))
+
+
+def make_voca(path: Path, rig: str = "builtin", columns: int = 42) -> None:
+    torch = pytest.importorskip("torch")
+    from mien.motion.voca import Voca, VocaConfig, VocaNetwork, save_voca
+
+    torch.manual_seed(0)
+    config = VocaConfig(
+        load_rig().n_vertices, ("ann", "bob"), "phones42", columns, float(FPS), rig=rig, default_style="ann"
+    )
+    network = VocaNetwork(config)
+    with torch.no_grad():
+        for parameter in network.encoder.parameters():  # the paper's start hardly listens
+            parameter.mul_(8)
+        network.decoder.weight.mul_(0.01)
+    save_voca(path, Voca(config, network.eval()))
+
+
+def test_a_voca_model_moves_the_mouth() -> None:
+    make_voca(Path("model.safetensors"))
+    assert animate("-o", "plain.npz") == 0
+    for style in ("ann", "2"):
+        assert animate("-o", f"{style}.npz", "--voca", "model.safetensors", "--speaker", style) == 0
+    plain, ann, bob = (FaceMotion.load(f"{name}.npz") for name in ("plain", "ann", "2"))
+    assert plain.offsets is None and plain.column("jawOpen").any()
+    assert ann.offsets is not None and bob.offsets is not None and not ann.column("jawOpen").any()
+    assert ann.offsets.std(0).max() > 1e-5 and not np.array_equal(ann.offsets, bob.offsets)
+    assert animate("-o", "face.glb", "--voca", "model.safetensors") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--speaker", "ann"), "--voca"),
+        (("--voca", "none.safetensors"), "no such file"),
+        (("--voca", "model.safetensors", "--speaker", "eve"), "there are ann, bob"),
+        (("--voca", "other.safetensors"), "--rig ict"),
+        (("--voca", "logits.safetensors"), "trained on phones42 features (29 columns)"),
+    ],
+)
+def test_voca_refused(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make_voca(Path("model.safetensors"))
+    make_voca(Path("other.safetensors"), rig="ict")
+    make_voca(Path("logits.safetensors"), columns=29)
+    assert animate("-o", "face.npz", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
