@@ -219,6 +219,7 @@ def test_geometric_median_ignores_a_few_odd_ones():
     corners = np.array([[0.0, 0], [4, 0], [4, 2], [0, 2]])
     np.testing.assert_allclose(geometric_median(corners), [2, 1], atol=1e-4)  # where the diagonals meet
     np.testing.assert_allclose(geometric_median([[0.0], [0], [0], [10]]), [0], atol=1e-4)  # on a point itself
+    np.testing.assert_array_equal(geometric_median([[-1.0], [-1], [0], [0], [0], [2]]), [0])  # the start is the median
     np.testing.assert_array_equal(geometric_median([[3.0, 4]]), [3, 4])
     assert np.isnan(geometric_median([[np.nan], [1]])).all()  # it ends
 

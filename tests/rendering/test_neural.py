@@ -85,6 +85,10 @@ def keys_of(name: str, network: str) -> list[list]:
     return [[key, shape] for key, shape, _ in reference(name).info["networks"][network]["state_dict"]]
 
 
+def alike(a: torch.Tensor, b: torch.Tensor) -> None:
+    np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=1e-5, rtol=1e-5)
+
+
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -124,7 +128,8 @@ def test_ned_generator_gives_the_published_numbers():
         for size in ("", "_small"):
             picture = network(tensor(ref.input(f"cond{size}")), tensor(ref.input(f"prev{size}")))
             within("ned_renderer", f"G_frame{size}", picture)
-            assert (picture * (1 - tensor(ref.input(f"cond{size}"))[:, -1:])).min() == -1  # nothing outside the mask
+            outside = tensor(ref.input(f"cond{size}"))[:, -1:].expand_as(picture) == 0
+            assert outside.any() and (picture[outside] == -1).all()
 
 
 @pytest.mark.parametrize(("name", "key"), DISCRIMINATORS)
@@ -214,9 +219,9 @@ def test_eval_keeps_the_statistics_of_the_picture():
     for _ in range(3):  # the stored ones move away from their start
         trained = network.train()(condition, previous)
     stored = network.model_down_seg[2].running_mean.clone()
-    torch.testing.assert_close(network.eval()(condition, previous), trained)
+    alike(network.eval()(condition, previous), trained)
     alone = torch.cat([network(condition[i : i + 1], previous[i : i + 1]) for i in range(2)])
-    torch.testing.assert_close(alone, trained)  # nor does the rest of a batch matter
+    alike(alone, trained)  # nor does the rest of a batch matter
     assert torch.equal(network.model_down_seg[2].running_mean, stored), "eval() changed the stored statistics"
     other = Generator(replace(SMALL, stored_statistics=True)).eval()
     other.load_state_dict(network.state_dict())
@@ -229,7 +234,7 @@ def test_nothing_before_is_zeros_without_rounding_noise():
         if name.endswith("bias"):
             torch.nn.init.zeros_(parameter)  # now a constant picture gives no rounding errors either
     condition = random(1, 18, 32, 32).double()
-    torch.testing.assert_close(network(condition, torch.zeros(1, 6, 32, 32).double()), network(condition, None))
+    alike(network(condition, torch.zeros(1, 6, 32, 32).double()), network(condition, None))
     assert (
         network(condition, torch.eye(32).expand(1, 6, 32, 32).double()) - network(condition, None)
     ).abs().max() > 1e-4
@@ -275,19 +280,20 @@ def test_a_small_generator_learns_a_clip():
     torch.manual_seed(0)
     network = Generator(replace(SMALL, width=8, n_blocks=2))
     condition, previous = (
-        torch.nn.functional.interpolate(random(4, planes, 4, 4, seed=planes), (32, 32), mode="bilinear")
+        torch.nn.functional.interpolate(random(2, planes, 4, 4, seed=planes), (32, 32), mode="bilinear")
         for planes in (18, 6)
     )
     target = condition[:, 12:15] * 1.6 - 0.8
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3, betas=(0.5, 0.999))
     errors = []
-    for _ in range(30):
-        optimiser.zero_grad()
+    for _ in range(40):
         loss = (network(condition, previous) - target).abs().mean()
+        network.zero_grad()
         loss.backward()
-        optimiser.step()
         errors.append(loss.item())
-    assert errors[-1] < 0.5 * errors[0]
+        with torch.no_grad():
+            for parameter in network.parameters():  # Adam's first step, without the second torch needs to import it
+                parameter -= 2e-3 * parameter.grad.sign()
+    assert errors[-1] < 0.6 * errors[0]
 
 
 # --------------------------------------------------------------------------------------------------- flow and windows
@@ -297,7 +303,7 @@ def test_warp_fetches_from_where_the_flow_points():
     picture = random(1, 3, 20, 24)
     moved = torch.roll(picture, (2, -3), (2, 3))  # down 2, left 3
     flow = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
-    torch.testing.assert_close(warp(picture, flow)[:, :, 2:, :-3], moved[:, :, 2:, :-3])
+    alike(warp(picture, flow)[:, :, 2:, :-3], moved[:, :, 2:, :-3])
 
 
 def test_flow_loss_is_zero_for_a_still_clip_and_ignores_what_it_cannot_trust():
@@ -323,6 +329,19 @@ def test_a_window_is_cut_around_the_mouth():
 
 
 # ---------------------------------------------------------------------------------------------------------- rendering
+
+
+def test_a_clip_is_drawn_with_what_came_before_the_oldest_first():
+    network = Generator(SMALL).eval()
+    conditions = [random(16, 16, 6, seed=seed) for seed in range(3)]
+    frames = list(NeuralRenderer(network).render([condition.numpy() for condition in conditions]))
+    c0, c1, c2 = (condition.permute(2, 0, 1)[None] for condition in conditions)
+    with torch.no_grad():
+        first = network(torch.cat([c0, c0, c0], 1), None)
+        second = network(torch.cat([c0, c0, c1], 1), torch.cat([torch.zeros_like(first), first], 1))
+        third = network(torch.cat([c0, c1, c2], 1), torch.cat([first, second], 1))
+    for frame, picture in zip(frames, (first, second, third), strict=True):
+        np.testing.assert_allclose(frame, (picture[0].permute(1, 2, 0).numpy() + 1) * 127.5, atol=0.51)
 
 
 @pytest.mark.parametrize("config", [SMALL, SMALL_NED])
