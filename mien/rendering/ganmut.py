@@ -440,7 +440,7 @@ class GanmutEditor:
     """A loaded generator that edits pictures.
 
     Args:
-        generator: with learned weights.
+        generator: with learned weights; from now on in training mode, with its stored statistics left alone.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -480,7 +480,7 @@ class GanmutEditor:
         """
         import cv2
 
-        codes = torch.from_numpy(np.asarray(emotion_codes, np.float32))
+        codes = torch.tensor(np.asarray(emotion_codes, np.float32))
         n, side, shape = max(len(crops), len(codes)), crops.shape[1], crops.shape[1:]
         if shape != (side, side, 3):
             raise ValueError(f"crops: expected (N, S, S, 3), got {crops.shape}")
@@ -495,7 +495,7 @@ class GanmutEditor:
             edited = self._generator.train()(
                 images.expand(n, -1, -1, -1).to(device), codes.expand(n, -1).to(device)
             ).cpu()
-        pictures = edited.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()[..., ::-1]
+        pictures = edited.add(1).mul(127.5).round().to(torch.uint8).flip(1).permute(0, 2, 3, 1).contiguous().numpy()
         restored = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) for picture in pictures]
         return np.asarray(restored, np.uint8)
 

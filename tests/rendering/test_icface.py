@@ -367,7 +367,8 @@ def test_a_crop_is_square(face):
 def write_newer(folder, network: Icface) -> None:
     for name, part in ((ANIMATOR_FILE, network.animator), (NEUTRALISER_FILE, network.neutraliser)):
         state = {f"module.{key}": value for key, value in part.state_dict().items()}
-        optimiser = torch.optim.RMSprop(part.parameters()).state_dict()
+        memory = {i: {"step": 7, "square_avg": p.detach().square()} for i, p in enumerate(part.parameters())}
+        optimiser = {"state": memory, "param_groups": [{"lr": 2e-4, "alpha": 0.99, "params": list(memory)}]}
         torch.save({"state_dict": state, "optimizer": optimiser}, folder / name)
 
 
