@@ -20,6 +20,9 @@ Array = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 Frame = npt.NDArray[np.uint8]
 
+_FACE_VALUES = 5
+"""Values per pixel of a drawn face, see :func:`blend_places`; a constant for the compiler's sake."""
+
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
@@ -44,7 +47,7 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
     zero, one, slack = np.float32(0), np.float32(1), np.float32(1e-4)
     at, step = np.empty(n_values, np.float32), np.empty(n_values, np.float32)
     for t in range(len(triangles)):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        a, b, c = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
         if abs(area) < 1e-6:
@@ -78,13 +81,14 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
             z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
             for k in range(n_values):
                 at[k] = weight_a * values[a, k] + weight_b * values[b, k] + weight_c * values[c, k]
+            depths, drawn = depth[np.uint32(y)], out[np.uint32(y)]
             distance = zero
             for x in range(first, last + 1):
                 here = z + distance * z_step
-                if here > depth[y, x]:
-                    depth[y, x] = here
+                if here > depths[np.uint32(x)]:
+                    depths[np.uint32(x)] = here
                     for k in range(n_values):
-                        out[y, x, k] = at[k] + distance * step[k]
+                        drawn[np.uint32(x), k] = at[k] + distance * step[k]
                 distance += one
 
 
@@ -191,6 +195,51 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
 
 
 @compiled
+def spread_grid(grid: Array, cell: int, grid_left: int, grid_top: int, left: int, top: int, places: Array) -> None:
+    """The places that a window's pixels come from, bilinear between the displacements of a coarse grid.
+
+    Args:
+        grid: ``(gh, gw, 2)`` displacement in pixels at the middles of cells, one cell more on every side.
+        cell: pixels between grid points.
+        grid_left: picture column where the grid's first inner cell begins.
+        grid_top: picture row where it begins.
+        left: picture column of the window.
+        top: picture row of the window.
+        places: ``(h, w, 2)`` picture x and y of each pixel of the window, overwritten.
+    """
+    height, width = places.shape[:2]
+    half, size = np.float32(0.5), np.float32(cell)
+    # Each row of the grid is spread over the columns once; between two of them everything is linear.
+    upper, lower = np.empty(2 * width, np.float32), np.empty(2 * width, np.float32)
+    spread = -1
+    for y in range(height):
+        at = (np.float32(y + top - grid_top) + half) / size + half
+        i = int(at)
+        if i != spread:
+            _spread_row(grid[i], left - grid_left, left, cell, upper)
+            _spread_row(grid[i + 1], left - grid_left, left, cell, lower)
+            spread = i
+        v = at - np.float32(i)
+        row = places[y].reshape(-1)
+        for x in range(2 * width):
+            row[x] = upper[x] + (lower[x] - upper[x]) * v
+        for x in range(width):
+            row[2 * x + 1] += np.float32(y + top)
+
+
+@compiled
+def _spread_row(grid: Array, start: int, left: int, cell: int, places: Array) -> None:
+    """One row of a grid: picture x and displacement y in turn."""
+    half, size = np.float32(0.5), np.float32(cell)
+    for x in range(len(places) // 2):
+        u = (np.float32(x + start) + half) / size + half
+        j = int(u)
+        u -= np.float32(j)
+        places[2 * x] = np.float32(x + left) + grid[j, 0] + (grid[j + 1, 0] - grid[j, 0]) * u
+        places[2 * x + 1] = grid[j, 1] + (grid[j + 1, 1] - grid[j, 1]) * u
+
+
+@compiled
 def blend_places(places: Array, face: Array, face_left: int, face_top: int, left: int, top: int) -> None:
     """Lay the face's displacement over the places that a window's pixels come from.
 
@@ -198,48 +247,59 @@ def blend_places(places: Array, face: Array, face_left: int, face_top: int, left
 
     Args:
         places: ``(h, w, 2)`` picture x and y that each pixel of the window shows, changed in place.
-        face: ``(fh, fw, 4 or more)`` backward displacement x and y, opacity, brightness change; opacity 0 outside.
+        face: ``(fh, fw, 5)`` backward displacement x and y, opacity, brightness change, lid; opacity 0 outside.
         face_left: picture column of the face array's first column.
         face_top: picture row of the face array's first row.
         left: picture column of the window.
         top: picture row of the window.
     """
     height, width = places.shape[:2]
+    first, last = max(0, left - face_left), min(face.shape[1], left + width - face_left)
+    start = face_left - left
     for i in range(max(0, top - face_top), min(face.shape[0], top + height - face_top)):
-        y = i + face_top - top
-        for j in range(max(0, left - face_left), min(face.shape[1], left + width - face_left)):
-            opacity = face[i, j, 2]
-            if opacity > 0:
-                x = j + face_left - left
-                places[y, x, 0] += (np.float32(j + face_left) + face[i, j, 0] - places[y, x, 0]) * opacity
-                places[y, x, 1] += (np.float32(i + face_top) + face[i, j, 1] - places[y, x, 1]) * opacity
+        # Flat views of one row, and no branch: this is what lets the compiler do several pixels at once.
+        drawn = face[i].reshape(-1)[_FACE_VALUES * first : _FACE_VALUES * last]
+        row = places[i + face_top - top].reshape(-1)[2 * (first + start) : 2 * (last + start)]
+        y = np.float32(i + face_top)
+        for j in range(last - first):
+            opacity = drawn[_FACE_VALUES * j + 2]
+            x = np.float32(j + first + face_left)
+            row[2 * j] += (x + drawn[_FACE_VALUES * j] - row[2 * j]) * opacity
+            row[2 * j + 1] += (y + drawn[_FACE_VALUES * j + 1] - row[2 * j + 1]) * opacity
 
 
 @compiled
-def restore_detail(out: Frame, places: Array, sampled: Frame) -> None:
-    """Give back the fine detail that bilinear sampling between pixels has averaged away.
+def draw_sampled(out: Frame, sampled: Frame, places: Array, left: int, top: int) -> None:
+    """Draw a sampled window and give back the fine detail that bilinear sampling between pixels has averaged away.
 
     Linear interpolation at a fraction ``u`` is off by ``u (1 - u) / 2`` times the second derivative (Taylor). Taking
     that off again costs a fraction of cubic sampling, and a slowly moving picture keeps its sharpness. One value stands
     for both directions, as if detail had none.
 
     Args:
-        out: ``(h, w, 3)`` the sampled window, changed in place.
+        out: the output picture, changed in place.
+        sampled: ``(h, w, 4)`` colours; the last channel is half the mean second difference of the brightness, 128 for
+            none.
         places: ``(h, w, 2)`` picture x and y that each pixel shows.
-        sampled: ``(h, w, 4)`` whose last channel is half the mean second difference of the brightness, 128 for none.
+        left: picture column of the window.
+        top: picture row of the window.
     """
-    height, width = out.shape[:2]
+    height, width = places.shape[:2]
     half, one, low, high = np.float32(0.5), np.float32(1), np.float32(0), np.float32(255)
+    lost = np.empty(width, np.float32)
     for y in range(height):
+        row = out[y + top].reshape(-1)[3 * left : 3 * (left + width)]
+        place, colour = places[y].reshape(-1), sampled[y].reshape(-1)
         for x in range(width):
-            detail = np.int32(sampled[y, x, 3]) - 128
-            if -5 < detail < 5:  # at most two grey levels are lost
-                continue
-            u, v = places[y, x, 0], places[y, x, 1]
+            detail = np.float32(np.int32(colour[4 * x + 3]) - np.int32(128))
+            detail = detail if abs(detail) >= np.float32(5) else low  # at most two grey levels are lost
+            u, v = place[2 * x], place[2 * x + 1]
             u, v = u - np.floor(u), v - np.floor(v)
-            lost = (u * (one - u) + v * (one - v)) * np.float32(detail)
-            for k in range(3):
-                out[y, x, k] = np.uint8(min(max(np.float32(out[y, x, k]) - lost + half, low), high))
+            lost[x] = (u * (one - u) + v * (one - v)) * detail - half
+        for x in range(width):
+            row[3 * x] = np.uint8(np.int32(min(max(np.float32(colour[4 * x]) - lost[x], low), high)))
+            row[3 * x + 1] = np.uint8(np.int32(min(max(np.float32(colour[4 * x + 1]) - lost[x], low), high)))
+            row[3 * x + 2] = np.uint8(np.int32(min(max(np.float32(colour[4 * x + 2]) - lost[x], low), high)))
 
 
 @compiled
@@ -248,40 +308,85 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
 
     Args:
         out: the output picture, changed in place.
-        face: ``(fh, fw, 4 or more)`` as in :func:`blend_places`; the brightness change is relative.
+        face: ``(fh, fw, 5)`` as in :func:`blend_places`; the brightness change is relative.
         left: picture column of the face array.
         top: picture row of the face array.
-        folds: ``(mh, mw)`` more change of brightness, lying on the photo and carried along with the skin.
+        folds: ``(mh, mw)`` more change of brightness, lying on the photo and carried along with the skin, 0 along its
+            border; ``(1, 1)`` for none.
         place: ``(3,)`` picture x and y of its first sample, samples per pixel.
         tint: ``(3,)`` how much of the change each channel takes: skin is warmer in its shadows.
     """
     first_y, last_y = max(1, 1 - top), min(face.shape[0], out.shape[0] - top) - 1
     first_x, last_x = max(1, 1 - left), min(face.shape[1], out.shape[1] - left) - 1
+    width = last_x - first_x
+    if width <= 0:
+        return
+    low, one, half, high = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
+    changes, overlaps = np.empty(width, np.float32), np.empty(width, np.bool_)
     for y in range(first_y, last_y):
-        for x in range(first_x, last_x):
-            if face[y, x, 2] <= 0:
-                continue
-            dx, dy = face[y, x, 0], face[y, x, 1]
-            u, v = (np.float32(x + left) + dx - place[0]) * place[2], (np.float32(y + top) + dy - place[1]) * place[2]
-            gain = np.float32(1) + face[y, x, 3] * face[y, x, 2]
-            j0, i0 = int(u), int(v)
-            if 0 <= i0 < folds.shape[0] - 1 and 0 <= j0 < folds.shape[1] - 1:
-                u, v = u - np.float32(j0), v - np.float32(i0)
-                low = folds[i0, j0] + (folds[i0, j0 + 1] - folds[i0, j0]) * u
-                high = folds[i0 + 1, j0] + (folds[i0 + 1, j0 + 1] - folds[i0 + 1, j0]) * u
-                gain *= np.float32(1) + (low + (high - low) * v) * face[y, x, 2]
-            across = abs(face[y, x + 1, 0] - dx) + abs(face[y, x + 1, 1] - dy)
-            down = abs(face[y + 1, x, 0] - dx) + abs(face[y + 1, x, 1] - dy)
-            fold = (face[y, x + 1, 2] > 0 and across > 1.5) or (face[y + 1, x, 2] > 0 and down > 1.5)
-            if abs(gain - np.float32(1)) < np.float32(0.003) and not fold:
-                continue
-            i, j = y + top, x + left
+        here = face[y].reshape(-1)[_FACE_VALUES * first_x :]
+        below = face[y + 1].reshape(-1)[_FACE_VALUES * first_x :]
+        softens = _brightness_changes(here, below, changes, overlaps)
+        if folds.shape[0] > 1:
+            _add_folds(here, first_x + left, y + top, folds, place, changes)
+        if softens:
+            _soften_overlaps(out, first_x + left, y + top, overlaps)
+        row = out[y + top].reshape(-1)[3 * (first_x + left) : 3 * (last_x + left)]
+        for x in range(width):
+            change = changes[x] if abs(changes[x]) >= np.float32(0.003) else low
             for k in range(3):
-                value = np.float32(out[i, j, k])
-                if fold:
-                    value = (2 * value + out[i, j + 1, k] + out[i, j - 1, k] + out[i + 1, j, k] + out[i - 1, j, k]) / 6
-                value *= np.float32(1) + (gain - np.float32(1)) * tint[k]
-                out[i, j, k] = np.uint8(min(max(value + np.float32(0.5), np.float32(0)), np.float32(255)))
+                value = np.float32(row[3 * x + k]) * (one + change * tint[k]) + half
+                row[3 * x + k] = np.uint8(np.int32(min(max(value, low), high)))
+
+
+@compiled
+def _brightness_changes(here: Array, below: Array, changes: Array, overlaps: npt.NDArray[np.bool_]) -> bool:
+    """The relative change of each pixel of a row, and where its place jumps to the next one; True if anywhere."""
+    zero, jump = np.float32(0), np.float32(1.5)
+    anywhere = False
+    for x in range(len(changes)):
+        at = _FACE_VALUES * x
+        after = at + _FACE_VALUES
+        opacity = here[at + 2]
+        changes[x] = here[at + 3] * opacity
+        across = abs(here[after] - here[at]) + abs(here[after + 1] - here[at + 1])
+        down = abs(below[at] - here[at]) + abs(below[at + 1] - here[at + 1])
+        overlap = ((here[after + 2] > zero) & (across > jump)) | ((below[at + 2] > zero) & (down > jump))
+        overlaps[x] = overlap & (opacity > zero)
+        anywhere |= overlaps[x]
+    return anywhere
+
+
+@compiled
+def _add_folds(here: Array, left: int, y: int, folds: Array, place: Array, changes: Array) -> None:
+    """Multiply a row's changes with those of the folds that lie where its pixels come from."""
+    zero = np.float32(0)
+    stride = np.int32(folds.shape[1])
+    most_u, most_v = np.float32(folds.shape[1] - 1.001), np.float32(folds.shape[0] - 1.001)
+    values = folds.reshape(-1)
+    for x in range(len(changes)):
+        at = _FACE_VALUES * x
+        u = min(max((np.float32(x + left) + here[at] - place[0]) * place[2], zero), most_u)
+        v = min(max((np.float32(y) + here[at + 1] - place[1]) * place[2], zero), most_v)
+        j, i = np.int32(u), np.int32(v)
+        u, v = u - np.float32(j), v - np.float32(i)
+        k = np.uint32(i * stride + j)
+        below = np.uint32(k + np.uint32(stride))
+        upper = values[k] + (values[k + np.uint32(1)] - values[k]) * u
+        lower = values[below] + (values[below + np.uint32(1)] - values[below]) * u
+        fold = (upper + (lower - upper) * v) * here[at + 2]
+        changes[x] += fold + changes[x] * fold
+
+
+@compiled
+def _soften_overlaps(out: Frame, left: int, y: int, overlaps: npt.NDArray[np.bool_]) -> None:
+    """Mix the pixels of a row at which skin folds over skin with their neighbours."""
+    for x in range(len(overlaps)):
+        if overlaps[x]:
+            j = x + left
+            for k in range(3):
+                value = 2 * np.float32(out[y, j, k]) + out[y, j + 1, k] + out[y, j - 1, k] + out[y + 1, j, k]
+                out[y, j, k] = np.uint8((value + out[y - 1, j, k]) / np.float32(6) + np.float32(0.5))
 
 
 @compiled

@@ -47,11 +47,8 @@ class Closure:
         self._rig_gap = (rig_points[self._upper] - rig_points[self._lower]) @ self._axis
         self._seal = _SEAL * height if soft else 0.0
         self._sure = _SURE * height
-        self._upper_share = upper_share
-        self._carry = [
-            _carry(points, edge, other, height)
-            for edge, other in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0]))
-        ]
+        upper, lower = (_carry(points, pairs[:, k], pairs[:, 1 - k], height) for k in (0, 1))
+        self._carry = np.asarray(upper_share * upper - (1 - upper_share) * lower, np.float32)
 
     def apply(self, expression: Array) -> None:
         """Correct the landmarks' displacements ``(478, 3)`` in place."""
@@ -66,10 +63,7 @@ class Closure:
             opened = np.maximum(wanted - np.maximum(self._gap, 0), 0)
             wanted = np.maximum(self._gap, 0) + opened * opened / (opened + self._seal)
             wanted = np.minimum(wanted, np.maximum(added, 0))
-        correction = (wanted - added)[:, None] * self._axis
-        upper, lower = self._carry
-        expression += self._upper_share * (upper @ correction)
-        expression -= (1 - self._upper_share) * (lower @ correction)
+        expression += (self._carry @ (wanted - added))[:, None] * self._axis
 
     def _now(self, expression: Array) -> Array:
         return np.asarray(self._gap + (expression[self._upper] - expression[self._lower]) @ self._axis, np.float32)

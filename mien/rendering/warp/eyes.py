@@ -69,7 +69,7 @@ class EyeLayer:
         lid: Array,
         sign: int,
         corner: Integers,
-        turn: Array,
+        back: Array,
         origin: Array,
         shift: Array,
         closed: float,
@@ -81,7 +81,7 @@ class EyeLayer:
             lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease, times ``sign``.
             sign: which of the two eyes this is.
             corner: ``(2,)`` picture column and row of that array.
-            turn: ``(2, 2)`` how the head's turn maps the picture around the eye.
+            back: ``(2, 2)`` from the picture as the head has turned it to the photo, around the eye.
             origin: ``(2,)`` the eye's middle in the photo.
             shift: ``(2,)`` how far that has moved.
             closed: 0 as open as in the photo, 1 closed.
@@ -94,19 +94,18 @@ class EyeLayer:
             return
         window = out[low[1] : high[1], low[0] : high[0]]
         part = lid[low[1] - corner[1] : high[1] - corner[1], low[0] - corner[0] : high[0] - corner[0]]
-        back = np.linalg.inv(turn).astype(np.float32)
         place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
         _smooth_lid(window, part, sign, back, place, self._lid, closed)
 
     def draw(
-        self, out: Frame, contour: Array, turn: Array, origin: Array, shift: Array, gaze: Array, opacity: float
+        self, out: Frame, contour: Array, back: Array, origin: Array, shift: Array, gaze: Array, opacity: float
     ) -> None:
         """Draw the eye into the opening.
 
         Args:
             out: the output picture, changed in place.
             contour: ``(N, 2)`` the opening now, clockwise on the screen.
-            turn: ``(2, 2)`` how the head's turn maps the picture around the eye.
+            back: ``(2, 2)`` from the picture as the head has turned it to the photo, around the eye.
             origin: ``(2,)`` the eye's middle in the photo.
             shift: ``(2,)`` how far that has moved.
             gaze: ``(2,)`` how far the iris has moved in its socket, pixels of the photo.
@@ -119,7 +118,6 @@ class EyeLayer:
         window = out[low[1] : high[1], low[0] : high[0]]
         coverage = np.empty(window.shape[:2], np.float32)
         polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
-        back = np.linalg.inv(turn).astype(np.float32)
         limit = 0.45 * self._width
         gaze = gaze * (limit / max(limit, float(np.linalg.norm(gaze))))
         place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
@@ -132,7 +130,8 @@ class EyeLayer:
 def _upper_edge(contour: Array, left: int, width: int) -> Array:
     """The y of the opening's upper edge at each column."""
     half = len(contour) // 2
-    upper = contour[: half + 1] if contour[: half + 1, 1].mean() < contour[half:, 1].mean() else contour[half:]
+    first, second = contour[: half + 1], contour[half:]
+    upper = first if first[:, 1].sum() * len(second) < second[:, 1].sum() * len(first) else second
     upper = upper[np.argsort(upper[:, 0])]
     return np.interp(left + np.arange(width), upper[:, 0], upper[:, 1]).astype(np.float32)
 

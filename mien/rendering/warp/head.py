@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.rendering.raster import invert_displacement
+from mien.rendering.raster import invert_displacement, spread_grid
 from mien.types import Array
 
 _CELLS_PER_HEAD = 36
@@ -110,17 +110,21 @@ class HeadLayer:
         x, y = np.meshgrid(self.left + x, self.top + y)
         grid = np.stack([x, y], -1)
 
-        self._grid = grid.astype(np.float32)
         radius, front = self._ellipsoid(grid)
         outside = _outside_polygon(grid, points[oval, :2])
         self._carry, oval_depth = _carry(grid, points, oval)
         near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
-        self._depth = (front + (oval_depth - front) * near).astype(np.float32)
-        self._weight = self._head_weight(grid, radius, person_mask).astype(np.float32)
+        depth = front + (oval_depth - front) * near
+        weight = self._head_weight(grid, radius, person_mask)
+        # From the pivot to each grid point, times how much it turns with the head; the fourth column is for shifts.
+        arms = np.concatenate([grid, depth[..., None]], -1) - frame.pivot
+        arms = np.concatenate([arms, np.ones_like(depth)[..., None]], -1) * weight[..., None]
+        self._arms = arms.reshape(-1, 4).astype(np.float32)
         reach = 1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)
         self._carry *= reach.reshape(-1, 1).astype(np.float32)
         self._oval = oval
         self._backward = np.zeros((rows, columns, 2), np.float32)
+        self._moves = np.zeros((rows, columns), np.bool_)
 
     def _ellipsoid(self, grid: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
         """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
@@ -167,19 +171,12 @@ class HeadLayer:
         Returns:
             Left, top, right, bottom of what moves, picture pixels; all equal if nothing does.
         """
-        pivot = self._frame.pivot
-        dx = self._grid[..., 0] - pivot[0]
-        dy = self._grid[..., 1] - pivot[1]
-        dz = self._depth - pivot[2]
-        forward = np.empty_like(self._grid)
-        for k in range(2):
-            row = turn[k].copy()
-            row[k] -= 1
-            forward[..., k] = self._weight * (row[0] * dx + row[1] * dy + row[2] * dz + shift[k])
-        forward += (self._carry @ expression[self._oval]).reshape(forward.shape)
-        invert_displacement(forward, self.cell, self._backward)
+        change = np.concatenate([turn[:2] - np.eye(3, dtype=np.float32)[:2], shift[:, None]], 1)
+        forward = self._arms @ change.T
+        forward += self._carry @ expression[self._oval]
+        invert_displacement(forward.reshape(self._backward.shape), self.cell, self._backward)
         far = np.abs(self._backward) > _NOTICEABLE
-        moves = far[..., 0] | far[..., 1]
+        self._moves = moves = far[..., 0] | far[..., 1]
         if not moves.any():
             return self.left, self.top, self.left, self.top
         rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
@@ -190,15 +187,18 @@ class HeadLayer:
             min(self.top + (int(rows[-1]) + 1) * self.cell, self.top + self.height),
         )
 
-    def places(self, left: int, top: int, right: int, bottom: int) -> Array:
-        """``(bottom - top, right - left, 2)``: the picture x and y that each pixel of a box within the layer shows."""
-        low_x, low_y = (left - self.left) // self.cell, (top - self.top) // self.cell
-        high_x, high_y = (right - self.left) // self.cell + 3, (bottom - self.top) // self.cell + 3
-        coarse = (self._grid + self._backward)[low_y:high_y, low_x:high_x]
-        size = (coarse.shape[1] * self.cell, coarse.shape[0] * self.cell)
-        fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
-        x, y = left - self.left - (low_x - 1) * self.cell, top - self.top - (low_y - 1) * self.cell
-        return np.asarray(fine[y : y + bottom - top, x : x + right - left], np.float32)
+    def columns(self, top: int, bottom: int) -> tuple[int, int]:
+        """Left and right of what moves between two rows of the picture, after :meth:`move`; equal if nothing does."""
+        low, high = ((row - self.top) // self.cell for row in (top, bottom))
+        columns = np.flatnonzero(self._moves[max(low - 1, 0) : high + 3].any(0))
+        if not len(columns):
+            return self.left, self.left
+        left = self.left + max(int(columns[0]) - 2, 0) * self.cell
+        return left, min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width)
+
+    def places(self, left: int, top: int, out: Array) -> None:
+        """The picture x and y that each pixel of a box within the layer shows, into ``out``, ``(h, w, 2)``."""
+        spread_grid(self._backward, self.cell, self.left, self.top, left, top, out)
 
 
 def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:

@@ -66,7 +66,7 @@ class MouthLayer:
         self._upper_teeth, self._lower_teeth = (_soften(rig.textures[name]) for name in PARTS[:2])
 
     def draw(
-        self, out: Frame, contour: Array, parts: Array, growth: Array, turn: Array, origin: Array, shift: Array
+        self, out: Frame, contour: Array, parts: Array, growth: Array, back: Array, origin: Array, shift: Array
     ) -> None:
         """Draw the inside of the mouth into the opening.
 
@@ -75,7 +75,7 @@ class MouthLayer:
             contour: ``(N, 2)`` the opening now, clockwise on the screen.
             parts: ``(V, 3)`` the rig's vertices now, picture space.
             growth: ``(N,)`` in [0, 1] how much of the opening at each contour point the photo cannot show.
-            turn: ``(2, 2)`` how the head's turn maps the picture around the mouth.
+            back: ``(2, 2)`` from the picture as the head has turned it to the photo, around the mouth.
             origin: ``(2,)`` the mouth's middle in the photo, as fixed to the skull.
             shift: ``(2,)`` how far that has moved.
         """
@@ -89,11 +89,12 @@ class MouthLayer:
         if not coverage.any():
             return
         fine = int(np.clip(np.ceil(_FINE_WIDTH / window.shape[1]), 1, 4))
-        points = (parts + self._lowered - [low[0] - 0.5, low[1] - 0.5, 0]) * fine - [0.5, 0.5, 0]
+        points = (parts + self._lowered) * np.float32(fine)
+        points -= np.array([(low[0] - 0.5) * fine + 0.5, (low[1] - 0.5) * fine + 0.5, 0], np.float32)
         size = (fine * window.shape[0], fine * window.shape[1])
         depth = np.full(size, -np.inf, np.float32)
         drawn = np.full((*size, 4), -1, np.float32)
-        fill_triangles(points.astype(np.float32), self._values, self._triangles, depth, drawn)
+        fill_triangles(points, self._values, self._triangles, depth, drawn)
         upper, lower = _edges(contour, int(low[0]), window.shape[1])
         strength = _columns(contour, growth, int(low[0]), window.shape[1])
         place = np.array([*(origin + shift - low), *origin], np.float32)
@@ -113,7 +114,7 @@ class MouthLayer:
             _CAVITY,
             _TONGUE,
             self._height,
-            np.linalg.inv(turn).astype(np.float32),
+            back,
             place,
             self._photo,
             self._upper_rest,
@@ -194,15 +195,14 @@ def _paint(
     """Cavity, teeth, tongue, the photo's own mouth and the lips' shadow; see :meth:`MouthLayer.draw`."""
     height, width = coverage.shape
     colour = np.empty(3, np.float32)
+    across = (np.arange(width) - span[0]) / max(span[1] - span[0], 1.0)
+    corners = 1.0 - 0.8 * np.exp(-np.maximum(np.minimum(across, 1.0 - across), 0.0) / 0.07)
     for y in range(height):
         for x in range(width):
             amount = coverage[y, x] * strength[x]
             if amount <= 0:
                 continue
-            across = (x - span[0]) / max(span[1] - span[0], 1.0)
-            corner = min(across, 1.0 - across)
-            light = 1.0 - 0.8 * np.exp(-max(corner, 0.0) / 0.07)
-            light *= 1.0 - 0.4 * np.exp(-max(y - upper[x], 0.0) / (0.012 * face_height))
+            light = corners[x] * (1.0 - 0.4 * np.exp(-max(y - upper[x], 0.0) / (0.012 * face_height)))
             colour[:] = 0.0
             for i in range(fine):
                 for j in range(fine):
@@ -214,6 +214,10 @@ def _paint(
                         texture = upper_teeth if value[3] < 0.5 else lower_teeth
                         tx, ty = value[0] * texture.shape[1] - 0.5, value[1] * texture.shape[0] - 0.5
                         alpha = light * value[2] * (1.0 if value[3] < 0.5 else 0.75)
+                    elif value[3] < 0:  # nothing but the cavity
+                        for k in range(3):
+                            colour[k] += cavity[k] * white[k] / (fine * fine)
+                        continue
                     for k in range(3):
                         shade = cavity[k]
                         if value[3] > 1.5:

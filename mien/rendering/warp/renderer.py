@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import Integers, blend_places, fill_triangles, relight, restore_detail
+from mien.rendering.raster import Integers, blend_places, draw_sampled, fill_triangles, relight
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
@@ -28,6 +30,9 @@ from mien.types import Array, FaceMotion, Frame, Portrait
 
 _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
 """A photo turns freely up to the first angle; beyond, ever less, never past the second."""
+
+_FLIP = np.array([1, -1, 1], np.float32)
+"""From y up to y down."""
 
 _MOUTH_OPEN = 0.02
 """Lips further apart than this part of the face height show the inside of the mouth."""
@@ -44,6 +49,12 @@ _STIR = 0.006
 _NOTICEABLE = 0.02
 """Pixels; less movement than this is none."""
 
+_STRIP = 32_000
+"""Pixels that are drawn at a time, so that what one step writes is still in the cache when the next one reads it."""
+
+_BEHIND = ("eye_left", "eye_right", "lips_inner")
+"""Contours behind which something turns with the head, not with the skin."""
+
 
 @dataclass(frozen=True)
 class _Moved:
@@ -55,6 +66,22 @@ class _Moved:
     gaze: Array  # (2, 2) left, right
     turn: Array  # (3, 3)
     shift: Array  # (2,)
+    back: Array  # (2, 2) undoes the turn in the picture plane
+    carried: Array  # (3, 2) how far the head takes what is behind each of the holes
+
+
+class _Scratch:
+    """Memory that one frame after the other uses: getting fresh pages costs as much as drawing."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, npt.NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> npt.NDArray[Any]:
+        """An array with whatever the last frame left in it."""
+        size = math.prod(shape)
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers[name] = np.empty(size, dtype)
+        return self._buffers[name][:size].reshape(shape)
 
 
 class WarpRenderer:
@@ -73,10 +100,18 @@ class WarpRenderer:
         self._scale = float(portrait.camera[0])
         self._rest_rotation = matrix_from_axis_angle(portrait.rest.head_pose[0])
         self._neutral = rig.neutral(portrait.identity)
-        self._basis = rig.expressions_for(portrait.identity)
-        self._rest_weights = self._weights(portrait.rest)
-        self._rest_shape = self._shape(self._rest_weights, portrait.rest)
-        self._eye_centres = [self._rest_shape[rig.parts[f"eyeball_{side}"]].mean(0) for side in ("left", "right")]
+        basis = rig.expressions_for(portrait.identity)
+        self._to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
+        self._basis = np.asarray(basis @ self._to_picture, np.float32).reshape(len(basis), -1)
+        self._rest_weights = self._weights(portrait.rest, 0)
+        self._rest_shape = self._neutral + np.tensordot(self._rest_weights, basis, 1).astype(np.float32)
+        if portrait.rest.offsets is not None:
+            self._rest_shape = self._rest_shape + portrait.rest.offsets[0]
+        self._rest_eyes = [_matrix(pose) for pose in portrait.rest.eye_pose[0]]
+        self._eye_arms = [
+            self._rest_shape[rig.parts[f"iris_{side}"]].mean(0) - self._rest_shape[rig.parts[f"eyeball_{side}"]].mean(0)
+            for side in ("left", "right")
+        ]
 
         posed = self._picture_space(self._rest_shape)
         landmarks = np.concatenate([portrait.landmarks[:, :2], posed[:478, 2:]], 1).astype(np.float32)
@@ -97,7 +132,12 @@ class WarpRenderer:
             Closure(landmarks, posed[:478], rig.closures["eye_left"], up, self._height, 1.0),
             Closure(landmarks, posed[:478], rig.closures["eye_right"], up, self._height, 1.0),
         ]
-        self._surface = build_surface(rig, landmarks)
+        self._surface = surface = build_surface(rig, landmarks)
+        self._surface_points = np.concatenate([surface.rest, (surface.follow @ landmarks)[:, 2:]], 1)
+        # Per vertex: backward displacement x and y, opacity, brightness change, lid; see blend_places.
+        self._surface_values = np.zeros((len(surface.rest), 5), np.float32)
+        self._surface_values[:, 2], self._surface_values[:, 4] = surface.opacity, surface.lid
+        self._middles = np.stack([landmarks[rig.contours[name]].mean(0) for name in _BEHIND])
         self._frame = head_frame(landmarks)
         oval = rig.contours["face_oval"]
         self._head = HeadLayer(self._frame, landmarks, oval, self._photo.shape[:2], portrait.person_mask)
@@ -144,17 +184,14 @@ class WarpRenderer:
         """
         if motion.rig != self._rig.name:
             raise ValueError(f"motion: on rig {motion.rig!r}, but the portrait is on {self._rig.name!r}; retarget it")
+        scratch = _Scratch()
         for index in range(len(motion)):
-            yield self._draw(self._move(motion[index : index + 1]))
+            yield self._draw(self._move(motion, index), scratch)
 
-    def _weights(self, motion: FaceMotion) -> Array:
+    def _weights(self, motion: FaceMotion, index: int) -> Array:
         weights = np.zeros(len(self._rig.expression_names), np.float32)
-        weights[[self._rig.expression_index[name] for name in motion.expression_names]] = motion.expression[0]
+        weights[[self._rig.expression_index[name] for name in motion.expression_names]] = motion.expression[index]
         return weights
-
-    def _shape(self, weights: Array, motion: FaceMotion) -> Array:
-        shape = self._neutral + np.tensordot(weights, self._basis, 1)
-        return np.asarray(shape if motion.offsets is None else shape + motion.offsets[0], np.float32)
 
     def _picture_space(self, shape: Array) -> Array:
         """Unposed vertices in metres to the rest pose in pixels, y down, z towards the viewer."""
@@ -162,29 +199,28 @@ class WarpRenderer:
         scale, x, y = self._portrait.camera
         return np.asarray(posed * [scale, -scale, scale] + [x, y, 0], np.float32)
 
-    def _move(self, motion: FaceMotion) -> _Moved:
-        weights = np.clip(self._rest_weights + self._weights(motion), 0, 1)
-        change = np.tensordot(weights - self._rest_weights, self._basis, 1).astype(np.float32)
+    def _move(self, motion: FaceMotion, index: int) -> _Moved:
+        weights = np.minimum(np.maximum(self._rest_weights + self._weights(motion, index), 0), 1)
+        change = ((weights - self._rest_weights) @ self._basis).reshape(-1, 3)
         if motion.offsets is not None:
-            change = change + motion.offsets[0]
-        to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
-        change = change @ to_picture
+            change += motion.offsets[index] @ self._to_picture
         # Turns about the head's own axes, seen in picture space (y down).
-        rotation = self._rest_rotation @ _matrix(_limited(motion.head_pose[0])) @ self._rest_rotation.T
-        flip = np.array([1, -1, 1])
-        turn: Array = np.asarray(rotation * flip * flip[:, None], np.float32)
-        shift: Array = np.asarray(motion.translation[0, :2] * [self._scale, -self._scale], np.float32)
-        gaze = np.stack([self._gaze(eye, motion) @ to_picture for eye in range(2)])[:, :2]
+        rotation = self._rest_rotation @ _matrix(_limited(motion.head_pose[index])) @ self._rest_rotation.T
+        turn: Array = np.asarray(rotation * _FLIP * _FLIP[:, None], np.float32)
+        x, y = motion.translation[index, :2].tolist()
+        shift = np.array([x * self._scale, -y * self._scale], np.float32)
+        gaze = np.stack([self._gaze(eye, motion.eye_pose[index, eye]) for eye in range(2)])
+        parts = self._turned(self._rest_parts + change, turn, shift)
         expression = self._meet(change[:478])
-        parts = self._turned(np.asarray(self._rest_parts + change, np.float32), turn, shift)
-        return _Moved(weights, expression, parts, gaze.astype(np.float32), turn, shift)
+        (a, b), (c, d) = turn[:2, :2].tolist()
+        back = np.array([[d, -b], [-c, a]], np.float32) / np.float32(a * d - b * c)
+        carried = (self._turned(self._middles, turn, shift) - self._middles)[:, :2]
+        return _Moved(weights, expression, parts, gaze, turn, shift, back, carried)
 
-    def _gaze(self, eye: int, motion: FaceMotion) -> Array:
-        """How far the iris moves in its socket, metres, head axes."""
-        part = self._rig.parts[f"iris_{('left', 'right')[eye]}"]
-        arm = self._rest_shape[part].mean(0) - self._eye_centres[eye]
-        rest = self._portrait.rest.eye_pose[0, eye]
-        return np.asarray((_matrix(rest + motion.eye_pose[0, eye]) - _matrix(rest)) @ arm, np.float32)
+    def _gaze(self, eye: int, pose: Array) -> Array:
+        """How far the iris moves in its socket, pixels."""
+        turned = _matrix(self._portrait.rest.eye_pose[0, eye] + pose) - self._rest_eyes[eye]
+        return np.asarray((turned @ self._eye_arms[eye] @ self._to_picture)[:2], np.float32)
 
     def _meet(self, expression: Array) -> Array:
         """Let lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross."""
@@ -210,8 +246,9 @@ class WarpRenderer:
 
     def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
         pivot = self._frame.pivot
-        moved = (points - pivot) @ turn.T + pivot
-        moved[:, :2] += shift
+        moved = points - pivot
+        moved = moved @ turn.T
+        moved += np.array([pivot[0] + shift[0], pivot[1] + shift[1], pivot[2]], np.float32)
         return np.asarray(moved, np.float32)
 
     def _orientation(self, name: str) -> bool:
@@ -224,39 +261,54 @@ class WarpRenderer:
         loop = points[self._surface.contours[name], :2]
         return np.ascontiguousarray(loop if self._clockwise[name] else loop[::-1])
 
-    def _draw(self, moved: _Moved) -> Frame:
+    def _draw(self, moved: _Moved, scratch: _Scratch) -> Frame:
         out = self._photo.copy()
         head, surface = self._head, self._surface
         landmarks = self._turned(self._points + moved.expression, moved.turn, moved.shift)
         displacement = landmarks - self._points
         if float(np.abs(displacement).max()) < _NOTICEABLE and float(np.abs(moved.gaze).max()) < _NOTICEABLE:
             return out
-        fine = surface.follow @ displacement
-        now = np.concatenate([surface.rest, (surface.follow @ self._points)[:, 2:]], 1) + fine
-        gain = np.zeros(478, np.float32)
-        gain[:468] = self._shading.change(landmarks[:468])
-        values = np.stack([-fine[:, 0], -fine[:, 1], surface.opacity, surface.follow @ gain, surface.lid], 1)
+        changes = np.zeros((478, 4), np.float32)
+        changes[:, :3] = displacement
+        changes[:468, 3] = self._shading.change(landmarks[:468])
+        changes = surface.follow @ changes
+        now = self._surface_points + changes[:, :3]
+        values = self._surface_values.copy()
+        np.negative(changes[:, :2], out=values[:, :2])
+        values[:, 3] = changes[:, 3]
 
-        low = np.maximum(np.floor(now[:, :2].min(0)).astype(int) - 1, [head.left, head.top])
-        high = np.minimum(np.ceil(now[:, :2].max(0)).astype(int) + 2, [head.left + head.width, head.top + head.height])
-        size = np.maximum(high - low, 1)
-        face = np.zeros((size[1], size[0], 5), np.float32)
-        depth = np.full((size[1], size[0]), -np.inf, np.float32)
-        points = (now - np.array([low[0], low[1], 0])).astype(np.float32)
-        fill_triangles(points, values.astype(np.float32), surface.triangles, depth, face)
+        low, high = now.min(0)[:2], now.max(0)[:2]
+        low = np.maximum(np.floor(low).astype(int) - 1, [head.left, head.top])
+        high = np.minimum(np.ceil(high).astype(int) + 2, [head.left + head.width, head.top + head.height])
+        width, height = np.maximum(high - low, 1).tolist()
+        face, depth = scratch.array("face", (height, width, 5)), scratch.array("depth", (height, width))
+        face.fill(0)
+        depth.fill(-np.inf)
+        points = now - np.array([low[0], low[1], 0], np.float32)
+        fill_triangles(points, values, surface.triangles, depth, face)
         left, top, right, bottom = head.move(moved.turn, moved.shift, moved.expression[:, :2])
-        left, top = min(left, int(low[0])), min(top, int(low[1]))
-        right, bottom = max(right, int(high[0])), max(bottom, int(high[1]))
-        places = head.places(left, top, right, bottom)
-        blend_places(places, face, int(low[0]), int(low[1]), left, top)
-        window = out[top:bottom, left:right]
-        sampled = cv2.remap(self._source, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB, dst=window)  # strided on purpose: it writes into the output
-        restore_detail(window, places, sampled)
+        (face_left, face_top), (face_right, face_bottom) = low.tolist(), high.tolist()
+        top, bottom = min(top, face_top), max(bottom, face_bottom)
+        strip = max(_STRIP // max(right - left, 1), 1)
+        for first in range(top, bottom, strip):
+            last = min(first + strip, bottom)
+            left, right = head.columns(first, last)
+            if first < face_bottom and last > face_top:
+                left, right = (
+                    (min(left, face_left), max(right, face_right)) if right > left else (face_left, face_right)
+                )
+            if right <= left:
+                continue
+            places = scratch.array("places", (last - first, right - left, 2))
+            head.places(left, first, places)
+            blend_places(places, face, face_left, face_top, left, first)
+            sampled = scratch.array("sampled", (last - first, right - left, 4), np.uint8)
+            cv2.remap(self._source, places, None, cv2.INTER_LINEAR, sampled, cv2.BORDER_REPLICATE)
+            draw_sampled(out, sampled, places, left, first)
         folds = self._wrinkles.change(self._rest_weights, moved.weights)
         place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
         folds = np.zeros((1, 1), np.float32) if folds is None else folds
-        relight(out, face, int(low[0]), int(low[1]), folds, place, self._shadow_tint)
+        relight(out, face, face_left, face_top, folds, place, self._shadow_tint)
         self._draw_eyes(out, moved, now, face[..., 4], low)
         self._draw_mouth(out, moved, now)
         return out
@@ -267,14 +319,14 @@ class WarpRenderer:
             if not eye.usable:
                 continue
             loop = self._rig.contours[f"eye_{side}"]
-            turn, origin, shift = self._carried(loop, moved)
+            carried = (moved.back, self._middles[index, :2], moved.carried[index])
             closed = self._closures[1 + index].closed(moved.expression)
             if closed > 0.02:
-                eye.draw_lid(out, lids, 1 if side == "left" else -1, corner, turn, origin, shift, closed)
+                eye.draw_lid(out, lids, 1 if side == "left" else -1, corner, *carried, closed)
             stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
             if opacity > 0:
-                eye.draw(out, self._contour(f"eye_{side}", now), turn, origin, shift, moved.gaze[index], opacity)
+                eye.draw(out, self._contour(f"eye_{side}", now), *carried, moved.gaze[index], opacity)
 
     def _draw_mouth(self, out: Frame, moved: _Moved, now: Array) -> None:
         loop = self._rig.contours["lips_inner"]
@@ -289,17 +341,12 @@ class WarpRenderer:
         if not self._clockwise["lips_inner"]:
             growth = growth[::-1]
         contour = self._contour("lips_inner", now)
-        self._mouth.draw(out, contour, moved.parts, growth.astype(np.float32), *self._carried(loop, moved))
-
-    def _carried(self, loop: Integers, moved: _Moved) -> tuple[Array, Array, Array]:
-        """How the head carries what is behind a hole: ``(2, 2)`` turn, ``(2,)`` middle in the photo and its shift."""
-        middle = self._points[loop].mean(0)
-        shift = self._turned(middle[None], moved.turn, moved.shift)[0] - middle
-        return moved.turn[:2, :2], middle[:2], shift[:2]
+        carried = (moved.back, self._middles[2, :2], moved.carried[2])
+        self._mouth.draw(out, contour, moved.parts, growth.astype(np.float32), *carried)
 
 
 def with_detail(picture: Frame) -> Frame:
-    """``(H, W, 4)``: the picture and, for :func:`restore_detail`, its fine detail as a fourth channel."""
+    """``(H, W, 4)``: the picture and, for :func:`draw_sampled`, its fine detail as a fourth channel."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.int16)
     padded = np.pad(grey, 1, mode="edge")
     differences = padded[1:-1, :-2] + padded[1:-1, 2:] + padded[:-2, 1:-1] + padded[2:, 1:-1] - 4 * grey
