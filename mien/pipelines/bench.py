@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 
 from mien.direction import Direction
 from mien.errors import InputError
+from mien.pipelines.bench_emonet import EmoNetBench, bench_emonet
 from mien.progress import Progress, Silent, Stage
 from mien.types import Frame
 
@@ -29,9 +30,12 @@ _MAX_HELD_FRAMES = 250  # so many rendered frames are kept in memory to time the
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure speed at several picture sizes against merely encoding, start-up, and memory on long speech."""
+    """Measure speed at several picture sizes against merely encoding, start-up, and memory on long speech.
 
-    what: Positional[Literal["speak"]] = "speak"
+    ``emonet`` measures EmoNet's fast engine against plain float32 instead; of the options only --repeats matters then.
+    """
+
+    what: Positional[Literal["speak", "emonet"]] = "speak"
     """Which job."""
 
     portrait: Annotated[Path | None, arg(aliases=("-p",))] = None
@@ -98,14 +102,18 @@ class BenchResult:
         return "\n".join(lines)
 
 
-def bench(options: BenchOptions, progress: Progress | None = None) -> BenchResult:
+def bench(options: BenchOptions, progress: Progress | None = None) -> BenchResult | EmoNetBench:
     """Measure.
 
     Raises:
         InputError: if the portrait or the speech cannot be used.
+        MissingExtraError: if EmoNet is asked for and PyTorch is missing.
     """
     if options.repeats < 1 or not options.sizes or min(options.sizes) < 64 or options.minutes < 0:
         raise InputError("--repeats, --sizes or --minutes is too small", "give at least 1 run, 64 px, 0 minutes")
+    if options.what == "emonet":
+        with (progress or Silent()).stage("emonet", options.repeats) as stage:
+            return bench_emonet(options.repeats, stage)
     portrait, speech = options.portrait or _sample_portrait(), options.speech or _sample_speech()
     progress = progress or Silent()
     with progress.stage("speed", len(options.sizes) * options.repeats) as stage:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +15,9 @@ import numpy.typing as npt
 import tyro
 
 from mien.errors import InputError, OutputError
+from mien.pipelines.estimate import EmotionEstimator
 from mien.progress import Progress
-from mien.types import Array, FaceMotion, Frame, Portrait
+from mien.types import Array, EmotionTrack, FaceMotion, Frame, Portrait
 
 if TYPE_CHECKING:
     from mien.face.rig import Rig
@@ -43,8 +46,8 @@ class TrackOptions:
     """Follow one face through a picture or a clip.
 
     The ending of -o decides what is made: .npz or Live Link Face .csv hold the motion, .openface.csv action
-    units, .json a summary with the blinks; .mp4, .webm or .gif (.png or .jpg for a picture) show what was found
-    drawn over the input.
+    units, .emotion.csv valence, arousal and labels per frame, .json a summary with the blinks; .mp4, .webm or
+    .gif (.png or .jpg for a picture) show what was found drawn over the input. --also writes more of them.
     """
 
     input: Annotated[Path, tyro.conf.arg(aliases=("-i",))]
@@ -58,6 +61,12 @@ class TrackOptions:
 
     fps: float | None = None
     """Frames per second of the motion; it is resampled. Default: the video's own rate."""
+
+    also: tuple[Path, ...] = ()
+    """Further results of the same pass, such as face.openface.csv face.emotion.csv."""
+
+    estimator: str = "own"
+    """What reads emotion: own, or emonet:FILE with EmoNet's official weights."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +91,30 @@ class TrackResult:
 
 
 def track(options: TrackOptions, progress: Progress | None = None) -> TrackResult:
-    """Track the face and write what the ending of the output asks for.
+    """Track the face and write what the endings of the outputs ask for.
 
     Raises:
         InputError: if the input cannot be read or an option makes no sense.
         NoFaceError: if it shows no face, or not as many as asked for.
-        OutputError: if the ending is unknown or the place cannot be written.
+        OutputError: if an ending is unknown or a place cannot be written.
+        MissingExtraError: if EmoNet is asked for and PyTorch is missing.
     """
     from mien.media.output import check_output
 
-    ending = options.output.suffix.lower()
-    if ending not in (*MOTION_ENDINGS, *OVERLAY_ENDINGS, ".json"):
-        raise OutputError(
-            f"{options.output}: tracking is not written as {ending or 'a folder'}",
-            f"end -o in one of {' '.join((*MOTION_ENDINGS, '.json', *OVERLAY_ENDINGS))}",
-        )
+    for path in (options.output, *options.also):
+        if path.suffix.lower() not in (*MOTION_ENDINGS, *OVERLAY_ENDINGS, ".json"):
+            raise OutputError(
+                f"{path}: tracking is not written as {path.suffix.lower() or 'a folder'}",
+                f"end -o in one of {' '.join((*MOTION_ENDINGS, '.json', *OVERLAY_ENDINGS))}",
+            )
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
-    check_output(options.output, inputs=[options.input])
-    return _track_video(options, progress) if _is_video(options.input) else _track_picture(options)
+    estimator = EmotionEstimator.named(options.estimator)
+    for path in (options.output, *options.also):
+        check_output(path, inputs=[options.input, estimator.weights])
+    return (
+        _track_video(options, estimator, progress) if _is_video(options.input) else _track_picture(options, estimator)
+    )
 
 
 def _is_video(path: Path) -> bool:
@@ -109,72 +123,110 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in (*VIDEO_ENDINGS, ".gif")
 
 
-def _track_picture(options: TrackOptions) -> TrackResult:
+def _track_picture(options: TrackOptions, estimator: EmotionEstimator) -> TrackResult:
     from mien.media.image import read_image, write_image
     from mien.perception.tracking import track_image
 
-    ending = options.output.suffix.lower()
-    if ending in OVERLAY_ENDINGS and ending not in (".png", ".jpg", ".jpeg"):
-        raise OutputError(f"{options.output}: the overlay of a picture is a picture", "end -o in .png or .jpg")
+    for path in (options.output, *options.also):
+        if path.suffix.lower() in OVERLAY_ENDINGS and path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise OutputError(f"{path}: the overlay of a picture is a picture", "end -o in .png or .jpg")
     portrait = track_image(read_image(options.input), face=options.face, name=options.input)
-    record = _record(options)
-    if ending in OVERLAY_ENDINGS:
-        write_image(options.output, _portrait_overlay(portrait), provenance=record)
-    elif ending == ".json":
-        _write_json(options.output, _summary(portrait.rest, 1, (0,), (), portrait.image.shape[:2]))
-    else:
-        _write_motion(options, portrait.rest, np.ones(1, np.bool_), record)
+    record, found = _record(options, estimator), np.ones(1, np.bool_)
+    emotion = cache(lambda: estimator.picture(portrait))
+    for path in (options.output, *options.also):
+        if path.suffix.lower() in OVERLAY_ENDINGS:
+            write_image(path, _portrait_overlay(portrait), provenance=record)
+        elif path.suffix.lower() == ".json":
+            _write_json(path, _summary(portrait.rest, 1, (0,), (), portrait.image.shape[:2], emotion()))
+        else:
+            _write_curves(path, options.fps, portrait.rest, found, emotion, record)
     return TrackResult(options.output, 1, portrait.rest.fps, 1, 1, ())
 
 
-def _track_video(options: TrackOptions, progress: Progress | None) -> TrackResult:
-    from mien.media.video import VideoReader, write_video
+def _track_video(options: TrackOptions, estimator: EmotionEstimator, progress: Progress | None) -> TrackResult:
     from mien.perception.tracking import track_video
 
-    ending = options.output.suffix.lower()
-    if ending in (".png", ".jpg", ".jpeg"):
-        raise OutputError(f"{options.output}: the overlay of a video is a video", "end -o in .mp4, .webm or .gif")
+    for path in (options.output, *options.also):
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            raise OutputError(f"{path}: the overlay of a video is a video", "end -o in .mp4, .webm or .gif")
     seen = track_video(options.input, face=options.face, progress=progress)
-    record = _record(options)
+    record = _record(options, estimator)
     n_found = int(seen.found.sum())
-    if ending in OVERLAY_ENDINGS:
-        reader = VideoReader(options.input)
-        sound = options.input if reader.has_sound and ending != ".gif" else None
-        frames = _track_overlay(reader, seen)
-        n_frames = len(seen.motion)
-        write_video(
-            options.output, frames, reader.fps, sound=sound, provenance=record, progress=progress, n_frames=n_frames
-        )
-    elif ending == ".json":
-        _write_json(options.output, _summary(seen.motion, n_found, seen.shots, seen.blinks, seen.size))
-    else:
-        _write_motion(options, seen.motion, seen.found, record)
+    emotion = cache(lambda: estimator.clip(options.input, seen))
+    for path in (options.output, *options.also):
+        if path.suffix.lower() in OVERLAY_ENDINGS:
+            _write_overlay(path, options.input, seen, record, progress)
+        elif path.suffix.lower() == ".json":
+            _write_json(path, _summary(seen.motion, n_found, seen.shots, seen.blinks, seen.size, emotion()))
+        else:
+            _write_curves(path, options.fps, seen.motion, seen.found, emotion, record)
     n_frames = len(seen.motion) if options.fps is None else len(seen.motion.resample(options.fps))
     return TrackResult(options.output, n_frames, options.fps or seen.motion.fps, n_found, len(seen.shots), seen.blinks)
 
 
-def _record(options: TrackOptions) -> dict[str, Any]:
+def _record(options: TrackOptions, estimator: EmotionEstimator) -> dict[str, Any]:
     from mien.media.provenance import is_synthetic, provenance
 
-    synthetic = is_synthetic(options.input)
-    return provenance("track", inputs={"input": options.input}, settings=options, synthetic=synthetic)
+    inputs = {"input": options.input, "emonet": estimator.weights}
+    settings = replace(options, estimator=estimator.kind)  # the weights stand among the inputs, without their folder
+    return provenance("track", inputs=inputs, settings=settings, synthetic=is_synthetic(options.input))
 
 
-def _write_motion(
-    options: TrackOptions, motion: FaceMotion, found: npt.NDArray[np.bool_], record: dict[str, Any]
+def _write_overlay(path: Path, source: Path, seen: Track, record: dict[str, Any], progress: Progress | None) -> None:
+    from mien.media.video import VideoReader, write_video
+
+    reader = VideoReader(source)
+    sound = source if reader.has_sound and path.suffix.lower() != ".gif" else None
+    frames, n_frames = _track_overlay(reader, seen), len(seen.motion)
+    write_video(path, frames, reader.fps, sound=sound, provenance=record, progress=progress, n_frames=n_frames)
+
+
+def _write_curves(
+    path: Path,
+    fps: float | None,
+    motion: FaceMotion,
+    found: npt.NDArray[np.bool_],
+    emotion: Callable[[], EmotionTrack],
+    record: dict[str, Any],
 ) -> None:
+    """What has one row per frame: the motion, action units or emotion."""
+    from mien.media.emotion_file import is_emotion
     from mien.media.motion_file import write_motion
     from mien.media.openface import is_openface
 
-    if options.fps is not None:
-        resampled = motion.resample(options.fps)
-        at = np.arange(len(resampled)) * motion.fps / options.fps
-        found = found[np.minimum(at, len(motion) - 1).astype(np.int64)]
-        motion = resampled
-    if is_openface(options.output):
-        write_units(options.output, motion, found)
+    n_frames = len(motion)
+    if fps is not None:
+        source = motion.fps
+        motion = motion.resample(fps)
+        found = found[np.minimum(np.arange(len(motion)) * source / fps, n_frames - 1).astype(np.int64)]
+    if is_emotion(path):
+        _write_emotion(path, _at_rate(emotion(), motion.fps, len(motion)), found)
+    elif is_openface(path):
+        write_units(path, motion, found)
     else:
-        write_motion(options.output, motion, provenance=record)
+        write_motion(path, motion, provenance=record)
+
+
+def _at_rate(track: EmotionTrack, fps: float, n_frames: int) -> EmotionTrack:
+    """The same emotion at another frame rate, straight lines between rows."""
+    at, rows = np.arange(n_frames) / fps, np.arange(len(track)) / track.fps
+
+    def resampled(curves: Array) -> Array:
+        return np.stack([np.interp(at, rows, curve) for curve in curves.T], 1).astype(np.float32)
+
+    shares = None if track.probabilities is None else resampled(track.probabilities)
+    return EmotionTrack(resampled(track.va), fps, track.labels, shares)
+
+
+def _write_emotion(path: Path, track: EmotionTrack, found: npt.NDArray[np.bool_]) -> None:
+    from mien.media.emotion_file import write_emotion
+    from mien.media.output import atomic_output, output_error
+
+    with atomic_output(path) as temporary:
+        try:
+            write_emotion(temporary, track, found)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def write_units(path: Path, motion: FaceMotion, found: npt.NDArray[np.bool_]) -> None:
@@ -205,6 +257,7 @@ def _summary(
     shots: Sequence[int],
     blinks: Sequence[tuple[float, float]],
     size: tuple[int, ...],
+    emotion: EmotionTrack,
 ) -> dict[str, Any]:
     """What a person would want to know about a clip: angles in degrees, times in seconds, weights in [0, 1]."""
 
@@ -227,6 +280,9 @@ def _summary(
         "blinks_per_minute": round(60 * len(blinks) / motion.duration, 2),
         "head_degrees": {axis: spread(head[:, i]) for i, axis in enumerate(("nod", "turn", "tilt"))},
         "gaze_degrees": {axis: spread(gaze[:, i]) for i, axis in enumerate(("down", "left"))},
+        "valence": spread(emotion.va[:, 0]),
+        "arousal": spread(emotion.va[:, 1]),
+        "emotions": {label: round(share / len(emotion), 4) for label, share in Counter(emotion.best()).most_common()},
         "expression": {name: spread(motion.column(name)) for name in motion.expression_names},
     }
 

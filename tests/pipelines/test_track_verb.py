@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, NoFaceError, OutputError
+from mien.media.emotion_file import read_emotion
 from mien.media.image import read_image, write_image
 from mien.media.motion_file import read_motion
 from mien.media.openface import read_openface
@@ -34,6 +35,39 @@ def test_action_units_by_the_longer_ending(clip, tmp_path):
     read = read_openface(result.output)
     assert len(read.units) == result.n_frames == 24 and read.units.fps == 50
     assert read.success.all() and len(read.units.names) == 17
+
+
+def test_several_results_of_one_pass(clip, tmp_path):
+    names = ("a.emotion.csv", "a.openface.csv", "a.json")
+    track(TrackOptions(clip, tmp_path / "a.npz", also=tuple(tmp_path / name for name in names), fps=50))
+    emotion = read_emotion(tmp_path / "a.emotion.csv")
+    assert len(emotion) == len(read_motion(tmp_path / "a.npz")) == 24 and emotion.fps == 50
+    assert len(read_openface(tmp_path / "a.openface.csv").units) == 24
+    summary = json.loads((tmp_path / "a.json").read_text())
+    assert sum(summary["emotions"].values()) == pytest.approx(1, abs=1e-3)
+    assert summary["valence"]["min"] <= emotion.va[0, 0] <= summary["valence"]["max"]
+
+
+def test_emonet_reads_with_the_users_weights(sample_portrait, tmp_path):
+    import torch
+
+    from mien.perception.emonet import LABELS_5, EmoNet, EmoNetConfig
+
+    torch.manual_seed(0)
+    torch.save(EmoNet(EmoNetConfig(labels=LABELS_5)).state_dict(), tmp_path / "emonet_5.pth")
+    outputs = [tmp_path / "a.emotion.csv", tmp_path / "b.emotion.csv"]
+    for path in outputs:
+        track(TrackOptions(sample_portrait, path, estimator=f"emonet:{tmp_path / 'emonet_5.pth'}"))
+    assert read_emotion(outputs[0]).labels == LABELS_5
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"), [("emonet", "give own"), ("deca", "give own"), ("emonet:no", "no such")]
+)
+def test_unknown_estimators_are_refused_before_any_work(tmp_path, estimator, message):
+    with pytest.raises(InputError, match=message):
+        track(TrackOptions(tmp_path / "missing.mp4", tmp_path / "a.npz", estimator=estimator))
 
 
 def test_motion_can_be_resampled(clip, tmp_path):

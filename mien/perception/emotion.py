@@ -1,0 +1,126 @@
+"""mien's own reader of emotion: expression weights in; valence, arousal and the eight labels out.
+
+A network of one hidden layer looks at ARKit weights, the mean of both sides and how unequal the mouth is. It learned
+from faces of the rig that wear FACS prototypes of the labels, seen through mien's own expression reader
+(``scripts/train_emotion.py`` makes it, ``data/emotion_reader.md`` says on what and how good it is). Nobody labelled
+what it learned from: take it for a careful guess, and a user's EmoNet (:mod:`mien.perception.emonet`) for the better
+one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+
+import numpy as np
+
+from mien.assets import load_npz
+from mien.errors import AssetError, MienError
+from mien.types import ARKIT_NAMES, Array, Emotion, EmotionTrack, FaceMotion
+
+EMOTION_READER_FORMAT = 1
+"""Version of the ``.npz`` layout that ``scripts/train_emotion.py`` writes."""
+
+SHAPES: tuple[str, ...] = (
+    "browDown", "browInnerUp", "browOuterUp", "eyeBlink", "eyeSquint", "eyeWide", "jawOpen", "mouthDimple",
+    "mouthFrown", "mouthFunnel", "mouthLowerDown", "mouthPress", "mouthPucker", "mouthRollLower", "mouthRollUpper",
+    "mouthShrugLower", "mouthShrugUpper", "mouthSmile", "mouthStretch", "mouthUpperUp",
+)  # fmt: skip
+"""What the network looks at; a shape of both sides as their mean. Tracking hardly sees noses and cheeks."""
+
+UNEQUAL: tuple[str, ...] = ("mouthSmile", "mouthDimple")
+"""Shapes whose difference between the sides it sees as well: contempt is one-sided."""
+
+SMOOTHING = 0.4
+"""Standard deviation in seconds by which the labels of a clip are smoothed: emotions change slower than lips."""
+
+RESTING_BROWS = 0.3
+"""Share of the lowest fifth of a clip's brow weights that counts as the person's looks, not as emotion."""
+
+
+def emotion_features(expression: Array) -> Array:
+    """``(T, 52)`` weights under ARKit's names to ``(T, 22)``: :data:`SHAPES`, then :data:`UNEQUAL`."""
+
+    def sides(stem: str) -> Array:
+        names = [stem] if stem in ARKIT_NAMES else [f"{stem}Left", f"{stem}Right"]
+        return expression[:, [ARKIT_NAMES.index(name) for name in names]]
+
+    means = [sides(stem).mean(1) for stem in SHAPES]
+    return np.stack(means + [np.ptp(sides(stem), 1) for stem in UNEQUAL], 1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class EmotionReader:
+    """A trained network.
+
+    Attributes:
+        mean: ``(22,)`` subtracted from the features.
+        weights: ``(22, H)`` and ``(H, 10)``.
+        biases: ``(H,)`` and ``(10,)``; outputs are eight logits in the order of :class:`~mien.types.Emotion`, then
+            valence and arousal before a tanh.
+    """
+
+    mean: Array
+    weights: tuple[Array, Array]
+    biases: tuple[Array, Array]
+
+    def __call__(self, motion: FaceMotion) -> EmotionTrack:
+        """Valence, arousal and labels of a motion under ARKit's names; one frame is a picture, more are a clip.
+
+        Raises:
+            KeyError: if the motion lacks an expression of ARKit's.
+        """
+        expression = np.stack([motion.column(name) for name in ARKIT_NAMES], 1)
+        if len(motion) < 2:
+            probabilities, va = self.frames(expression)
+        else:
+            probabilities, va = (
+                _smooth(curve, SMOOTHING * motion.fps) for curve in self.frames(_without_looks(expression))
+            )
+        return EmotionTrack(np.clip(va, -1, 1), motion.fps, tuple(Emotion), probabilities)
+
+    def frames(self, expression: Array) -> tuple[Array, Array]:
+        """``(T, 52)`` weights to probabilities ``(T, 8)`` and valence-arousal ``(T, 2)``, every row by itself."""
+        hidden = np.maximum((emotion_features(expression) - self.mean) @ self.weights[0] + self.biases[0], 0)
+        values = hidden @ self.weights[1] + self.biases[1]
+        shares = np.exp(values[:, :8] - values[:, :8].max(1, keepdims=True))
+        return shares / shares.sum(1, keepdims=True), np.tanh(values[:, 8:])
+
+
+def _without_looks(expression: Array) -> Array:
+    """Brows that stay up or down through a whole clip are partly the person's own."""
+    own = [i for i, name in enumerate(ARKIT_NAMES) if name.startswith("brow")]
+    expression = np.array(expression)
+    expression[:, own] -= RESTING_BROWS * np.percentile(expression[:, own], 20, axis=0)
+    return expression
+
+
+def _smooth(curve: Array, deviation: float) -> Array:
+    """``(T, D)`` weighted by a bell of ``deviation`` frames; the ends are held."""
+    reach = max(1, round(3 * deviation))
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(deviation, 1e-6)) ** 2)
+    held = np.pad(curve, ((reach, reach), (0, 0)), mode="edge")
+    columns = [np.convolve(column, bell / bell.sum(), mode="valid") for column in held.T]
+    return np.asarray(np.stack(columns, 1), np.float32)
+
+
+@lru_cache(maxsize=1)
+def load_emotion_reader() -> EmotionReader:
+    """The network that ships with mien.
+
+    Raises:
+        AssetError: if its file is missing or damaged.
+    """
+    try:
+        with as_file(files("mien.perception") / "data" / "emotion_reader.npz") as path:
+            header, arrays = load_npz(path)
+        if header.get("format") != "mien.EmotionReader" or header.get("version") != EMOTION_READER_FORMAT:
+            raise AssetError(f"the emotion reader's weights are of another format ({header})", "install mien again")
+        return EmotionReader(
+            mean=arrays["mean"],
+            weights=(arrays["weight_0"], arrays["weight_1"]),
+            biases=(arrays["bias_0"], arrays["bias_1"]),
+        )
+    except (OSError, KeyError, MienError) as error:
+        raise AssetError(f"the emotion reader's weights cannot be read ({error})", "install mien again") from error

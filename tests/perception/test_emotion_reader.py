@@ -1,0 +1,96 @@
+"""mien's own reader of emotion: what prototypes read as, what must not matter, and labelled faces."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.face.actions import expression_from_units
+from mien.media.image import read_image
+from mien.perception.emotion import SHAPES, UNEQUAL, emotion_features, load_emotion_reader
+from mien.types import ARKIT_NAMES, Emotion, FaceMotion
+
+PORTRAITS = Path(__file__).parents[3] / "shared" / "data" / "portraits"
+
+
+def still(**weights: float) -> FaceMotion:
+    return FaceMotion.zeros(1, 25).with_columns(weights)
+
+
+def wearing(units: dict[str, float], n: int = 1) -> FaceMotion:
+    expression = expression_from_units(units, n)
+    return FaceMotion.zeros(n, 25).with_columns(dict(zip(ARKIT_NAMES, expression.T, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("units", "label", "pleasant", "aroused"),
+    [
+        ({}, Emotion.NEUTRAL, None, None),
+        ({"AU7": 0.4, "AU12": 0.9, "AU10": 0.5}, Emotion.HAPPY, True, None),
+        ({"AU1": 0.8, "AU2": 0.8, "AU5": 0.6, "AU26": 0.9}, Emotion.SURPRISE, None, True),
+        ({"AU4": 0.9, "AU7": 0.7, "AU24": 0.7}, Emotion.ANGER, False, True),
+        ({"AU1": 0.8, "AU4": 0.4, "AU15": 0.8, "AU17": 0.4}, Emotion.SAD, False, False),
+    ],
+)
+def test_prototypes_read_as_their_label(units, label, pleasant, aroused):
+    track = load_emotion_reader()(wearing(units))
+    assert track.best() == (label,)
+    valence, arousal = track.va[0]
+    assert pleasant is None or (valence > 0.15) == pleasant
+    assert aroused is None or (arousal > 0.15) == aroused
+    if label == Emotion.NEUTRAL:
+        assert np.hypot(valence, arousal) < 0.25
+
+
+def test_the_mirror_image_feels_the_same():
+    reader = load_emotion_reader()
+    left, right = still(mouthSmileLeft=0.8, mouthDimpleLeft=0.5), still(mouthSmileRight=0.8, mouthDimpleRight=0.5)
+    np.testing.assert_allclose(reader(left).va, reader(right).va, atol=1e-6)
+    assert emotion_features(left.expression).shape == (1, len(SHAPES) + len(UNEQUAL))
+
+
+def test_a_stronger_smile_is_more_pleasant():
+    valence = [load_emotion_reader()(wearing({"AU12": s, "AU10": s / 2})).va[0, 0] for s in (0, 0.3, 0.6, 0.9)]
+    assert (np.diff(valence) > 0).all()
+
+
+def test_a_clip_is_smooth_and_a_held_face_stays():
+    reader = load_emotion_reader()
+    held = reader(wearing({"AU12": 0.9, "AU7": 0.4, "AU10": 0.5}, 50))
+    np.testing.assert_allclose(held.va, np.repeat(held.va[:1], 50, 0), atol=1e-5)
+    assert set(held.best()) == {Emotion.HAPPY}
+    smile = np.where(np.arange(100) < 50, 0, 0.9)
+    motion = FaceMotion.zeros(100, 25).with_columns({"mouthSmileLeft": smile, "mouthSmileRight": smile})
+    valence = reader(motion).va[:, 0]
+    assert np.abs(np.diff(valence)).max() < 0.2 * np.ptp(valence)
+    assert np.ptp(valence) > 0.4
+
+
+def test_brows_that_never_move_count_less_in_a_clip():
+    reader = load_emotion_reader()
+    always = wearing({"AU4": 0.9}, 50)
+    assert reader(always).va[25, 0] > reader(always[:1]).va[0, 0]
+
+
+def test_probabilities_add_up():
+    track = load_emotion_reader()(wearing({"AU12": 0.5}, 3))
+    assert track.labels == tuple(Emotion) and track.probabilities is not None
+    np.testing.assert_allclose(track.probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("happy", Emotion.HAPPY),
+        ("surprised", Emotion.SURPRISE),
+        ("fearful", Emotion.FEAR),
+        ("neutral", Emotion.NEUTRAL),
+    ],
+)
+def test_labelled_faces(name, label):
+    path = PORTRAITS / "faceapi_emotions" / f"{name}.jpg"
+    if not path.exists():
+        pytest.skip("the labelled faces are not beside the repository")
+    from mien.perception.tracking import track_image
+
+    assert load_emotion_reader()(track_image(read_image(path)).rest).best() == (label,)
