@@ -216,7 +216,10 @@ def spread_grid(grid: Array, cell: int, grid_left: int, grid_top: int, left: int
         at = (np.float32(y + top - grid_top) + half) / size + half
         i = int(at)
         if i != spread:
-            _spread_row(grid[i], left - grid_left, left, cell, upper)
+            if i == spread + 1 and spread >= 0:
+                upper, lower = lower, upper
+            else:
+                _spread_row(grid[i], left - grid_left, left, cell, upper)
             _spread_row(grid[i + 1], left - grid_left, left, cell, lower)
             spread = i
         v = at - np.float32(i)
