@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from mien.rendering.raster import blend_places, fill_triangles, invert_displacement, polygon_coverage, vertex_normals
+from mien.rendering.raster import (
+    blend_places,
+    draw_sampled,
+    fill_triangles,
+    invert_displacement,
+    polygon_coverage,
+    spread_grid,
+    vertex_normals,
+)
 
 
 def square(left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -65,6 +73,29 @@ def test_the_inverse_displacement_leads_back() -> None:
     there = (forward[i0, j0] * (1 - u) + forward[i0, j0 + 1] * u) * (1 - v)
     there += (forward[i0 + 1, j0] * (1 - u) + forward[i0 + 1, j0 + 1] * u) * v
     assert np.allclose(there, -backward[15, 16], atol=0.05)
+
+
+def test_a_spread_grid_is_linear_between_its_points() -> None:
+    cell, left, top = 4, 10, 20
+    y, x = np.mgrid[0:8, 0:9]
+    centre_x, centre_y = left + (x - 0.5) * cell - 0.5, top + (y - 0.5) * cell - 0.5
+    grid = np.stack([0.1 * centre_x, 0.2 * centre_y - 0.05 * centre_x], -1).astype(np.float32)
+    places = np.empty((13, 17, 2), np.float32)
+    spread_grid(grid, cell, left, top, 13, 25, places)
+    y, x = np.mgrid[25 : 25 + 13, 13 : 13 + 17]
+    assert np.allclose(places[..., 0], 1.1 * x, atol=1e-4)
+    assert np.allclose(places[..., 1], 1.2 * y - 0.05 * x, atol=1e-4)
+
+
+def test_lost_detail_comes_back_between_pixels_only() -> None:
+    sampled = np.full((2, 2, 4), 100, np.uint8)
+    sampled[0, :, 3], sampled[1, :, 3] = 128 + 40, 128
+    places = np.zeros((2, 2, 2), np.float32)
+    places[:, 1] = 0.5
+    out = np.zeros((4, 5, 3), np.uint8)
+    draw_sampled(out, sampled, places, 2, 1)
+    assert out[1:3, 2:4, 0].tolist() == [[100, 80], [100, 100]]  # (1/4 + 1/4) of 40 off
+    assert out.astype(int).sum() == 3 * 380
 
 
 def test_the_face_overrules_the_ground_by_its_opacity() -> None:
