@@ -52,6 +52,9 @@ OFFICIAL_SPEAKERS = tuple(
 UNSEEN_SPEAKER = "none"
 """The style of nobody: an all-zero one-hot."""
 
+EVERY_SPEAKER = "all"
+"""The style of everybody: all speakers in equal shares."""
+
 _HEADER = "mien.Voca"
 _WIDTHS = (32, 32, 64, 64)  # filters of the four convolutions
 _HIDDEN = 128
@@ -94,7 +97,7 @@ class VocaConfig:
         object.__setattr__(self, "speakers", tuple(self.speakers))
         if self.window < 16 or self.window % 16:
             raise ValueError(f"window: expected a multiple of 16, got {self.window}")
-        if self.default_style not in (*self.speakers, UNSEEN_SPEAKER):
+        if self.default_style not in (*self.speakers, UNSEEN_SPEAKER, EVERY_SPEAKER):
             raise ValueError(f"default_style: {self.default_style!r} is not among {', '.join(self.speakers)}")
 
 
@@ -272,7 +275,8 @@ class Voca:
 
         Args:
             speech: features of the kind the model was trained on; other rates are interpolated to the model's.
-            style: a speaker's name or number from 1, ``"none"`` for nobody's, or shares of several to mix.
+            style: a speaker's name or number from 1, ``"all"`` for the mean of all, ``"none"`` for nobody's, or shares
+                of several to mix.
 
         Raises:
             InputError: if the features are of another kind, or there is no such style.
@@ -328,6 +332,8 @@ class Voca:
             InputError: if a name is unknown (the message lists the names) or the shares are not positive.
         """
         wanted = style if isinstance(style, Mapping) else {style or self.config.default_style: 1.0}
+        if set(wanted) == {EVERY_SPEAKER}:
+            wanted = dict.fromkeys(self.config.speakers, 1.0)
         numbered = {self._number(str(name)): float(share) for name, share in wanted.items() if share != 0}
         total = sum(numbered.values())
         if not numbered or min(numbered.values()) < 0 or not np.isfinite(total):
@@ -342,7 +348,7 @@ class Voca:
             return speakers.index(name)
         if name.isdecimal() and 1 <= int(name) <= len(speakers):
             return int(name) - 1
-        known = f"{', '.join(speakers)}, their numbers 1 to {len(speakers)}, and {UNSEEN_SPEAKER}"
+        known = f"{', '.join(speakers)}, their numbers 1 to {len(speakers)}, {EVERY_SPEAKER} and {UNSEEN_SPEAKER}"
         raise InputError(f"no talking style {name!r}", f"there are {known}")
 
 

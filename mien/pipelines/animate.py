@@ -51,11 +51,11 @@ class AnimateOptions:
     """The face that moves: builtin, ict or flame (see mien assets), or the file of a rig or of a FLAME model."""
 
     voca: str | None = None
-    """Let a VOCA model move the mouth instead of the phones: a .safetensors of mien train voca, or an .npz of the
-    official variables. It must be made for the rig."""
+    """Let a VOCA model move the mouth instead of the phones: default (what ships with mien), a .safetensors of mien
+    train voca, or an .npz of the official variables. It must be made for the rig."""
 
     speaker: str | None = None
-    """Whose talking style the VOCA model takes: a name, a number from 1, or none. Default: the model's own choice."""
+    """Whose talking style the VOCA model takes: a name, a number from 1, all, or none. Default: the model's own."""
 
     template: Path | None = None
     """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order. Default: the rig's own."""

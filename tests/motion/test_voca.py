@@ -287,6 +287,8 @@ def test_styles(model):
     np.testing.assert_array_equal(model.animate(speech, "3").offsets, named[OFFICIAL_SPEAKERS[2]])
     np.testing.assert_array_equal(model.animate(speech).offsets, named[OFFICIAL_SPEAKERS[2]])
     mixed = model.animate(speech, {OFFICIAL_SPEAKERS[0]: 3, OFFICIAL_SPEAKERS[1]: 1, OFFICIAL_SPEAKERS[2]: 0}).offsets
+    mean = np.mean([named[name] for name in OFFICIAL_SPEAKERS], axis=0)
+    np.testing.assert_allclose(model.animate(speech, "all").offsets, mean, rtol=1e-4, atol=1e-4)
     average = 0.75 * named[OFFICIAL_SPEAKERS[0]] + 0.25 * named[OFFICIAL_SPEAKERS[1]]
     np.testing.assert_allclose(mixed, average, rtol=1e-5, atol=1e-5)
 
@@ -314,6 +316,24 @@ def test_saved_and_loaded(model, tmp_path):
     assert again.config == model.config
     speech = make_features(8)
     np.testing.assert_array_equal(again.animate(speech).offsets, model.animate(speech).offsets)
+
+
+def test_the_default_opens_on_vowels_and_closes_in_silence():
+    from mien.face.rig import load_rig
+    from mien.perception.phones import UNITS
+
+    default = load_voca()
+    assert (default.config.rig, default.config.n_vertices) == ("builtin", load_rig().n_vertices)
+    assert (default.config.feature_kind, default.config.n_features) == ("phones42", len(UNITS))
+    spoken = ["SIL"] * 15 + ["AY"] * 5 + ["SIL"] * 15
+    values = np.eye(len(UNITS), dtype=np.float32)[[UNITS.index(phone) for phone in spoken]]
+    for style in (*default.config.speakers, "all"):
+        offsets = np.concatenate(list(default.blocks(values, style)))
+        opening = 1000 * (offsets[:, 13, 1] - offsets[:, 14, 1])  # inner lips, mm
+        assert opening[14:22].max() > 2 + opening[:8].max()
+        assert np.abs(opening[30:] - opening[0]).max() < 1
+        brows = np.linalg.norm(offsets[:, [105, 334]], axis=-1)
+        assert brows.max() < 0.0005
 
 
 def test_bad_model_files(model, tmp_path):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import InputError
-from mien.motion.voca import Voca, VocaConfig, VocaLossConfig, VocaNetwork, losses, save_voca
+from mien.motion.voca import EVERY_SPEAKER, Voca, VocaConfig, VocaLossConfig, VocaNetwork, losses, save_voca
 from mien.progress import Progress, track
 from mien.training.datasets.vocaset import OFFICIAL_SPLITS, Clip, Frames, Vocaset, open_vocaset
 from mien.training.loop import Schedule, fit
@@ -53,7 +53,7 @@ def run(options: TrainVocaOptions, progress: Progress | None = None) -> TrainVoc
     features = {c: clip_features(dataset, c, options.features) for c in track(clips, progress, "listen", len(clips))}
     config = VocaConfig(
         n_vertices=dataset.vertices.shape[1], speakers=speakers, feature_kind=options.features,
-        n_features=features[train_clips[0]].shape[1], fps=dataset.fps, rig=dataset.rig, default_style=speakers[0],
+        n_features=features[train_clips[0]].shape[1], fps=dataset.fps, rig=dataset.rig, default_style=EVERY_SPEAKER,
     )  # fmt: skip
 
     def frames(some: Sequence[Clip]) -> Frames:
