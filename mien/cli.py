@@ -36,7 +36,7 @@ from mien.progress import Progress, Silent, Stage
 VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
     "animate": ("mien.pipelines.animate", "AnimateOptions", "animate", "speech → 3D face: video, glTF, meshes"),
-    "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion"),
+    "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
     "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),

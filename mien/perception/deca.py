@@ -184,7 +184,7 @@ class DecaCoefficients:
         return FaceMotion(
             fps=fps,
             rig="flame",
-            expression_names=tuple(f"expression{i:02d}" for i in range(n_expressions)),
+            expression_names=tuple(f"expression_{i:02d}" for i in range(n_expressions)),
             expression=self.expression,
             jaw_pose=self.jaw_pose,
             head_pose=self.head_pose,

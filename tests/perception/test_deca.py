@@ -28,7 +28,7 @@ def test_coefficients_by_name():
     assert parts.expression[0, 0] == 150 and parts.head_pose[0, 0] == 200 and parts.jaw_pose[0, 0] == 203
     assert parts.camera[0, 0] == 206 and parts.light.shape == (2, 9, 3) and parts.light[0, 1, 0] == 212
     motion = parts.motion(25)
-    assert motion.rig == "flame" and motion.column("expression49")[0] == 199
+    assert motion.rig == "flame" and motion.column("expression_49")[0] == 199
     with pytest.raises(ValueError, match=r"\(T, 236\), got \(2, 235\)"):
         DecaCoefficients.from_vector(vector[:, 1:])
 
