@@ -5,7 +5,7 @@ Convention: ``(..., 3)``; direction = axis (right-handed), length = angle; ``(0,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,10 @@ def _rotations(axis_angle: npt.ArrayLike) -> Rotation:
     return Rotation.from_rotvec(np.asarray(axis_angle, np.float64).reshape(-1, 3))
 
 
-def matrix_from_axis_angle(axis_angle: npt.ArrayLike) -> Array:
+def matrix_from_axis_angle(axis_angle: npt.ArrayLike, dtype: type = np.float32) -> npt.NDArray[Any]:
     """``(..., 3)`` axis-angle to ``(..., 3, 3)`` matrices acting on column vectors."""
     matrices = _rotations(axis_angle).as_matrix()
-    return np.asarray(matrices.reshape(*np.shape(axis_angle), 3), np.float32)
+    return np.asarray(matrices.reshape(*np.shape(axis_angle), 3), dtype)
 
 
 def axis_angle_from_matrix(matrix: npt.ArrayLike) -> Array:

@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from mien.face.flame import JOINT_NAMES, Embedding, FlameLandmarks, FlameModel
+from mien.face.rig import load_rig
+from mien.face.skinning import Skeleton
+
 
 def flame_content(n_vertices: int = 40, n_expressions: int = 6, seed: int = 0) -> dict[str, Any]:
     """What a model file holds; the upper half follows the root, the lower half the jaw."""
@@ -36,3 +40,39 @@ def write_flame_pickle(path: Path, **changes: Any) -> Path:
     content = {key: value for key, value in (flame_content() | changes).items() if value is not None}
     path.write_bytes(pickle.dumps(content, 2))
     return path
+
+
+def talking_flame() -> FlameModel:
+    """The built-in face in FLAME's form: its jaw on a joint, its other expressions mixed so that none has a meaning."""
+    rig = load_rig()
+    random = np.random.default_rng(0)
+    others = rig.expression_basis[[not name.startswith("jaw") for name in rig.expression_names]]
+    mixed = np.tensordot(np.linalg.qr(random.normal(size=(len(others), len(others))))[0], others, 1)
+    jaw = np.clip(-rig.expression_basis[rig.expression_index["jawOpen"]][:, 1] / 0.03, 0, 1)
+    weights = np.zeros((rig.n_vertices, 5), np.float32)
+    weights[:, 1], weights[:, 2] = 1 - jaw, jaw
+    places = [(0, -0.15, 0), (0, -0.06, 0), (0, 0, 0.02), (0.031, 0.036, 0.08), (-0.031, 0.036, 0.08)]
+    skeleton = Skeleton(
+        JOINT_NAMES,
+        np.array([-1, 0, 1, 1, 1], np.int32),
+        np.stack([_regressor(rig.template, place) for place in places]),
+        weights,
+        np.zeros((36, rig.n_vertices, 3), np.float32),
+    )
+    full = _on_vertices(rig.landmark_indices_68, rig.triangles)
+    contour = Embedding(np.tile(full.triangles[:17], (79, 1)), np.tile(full.weights[:17], (79, 1, 1)))
+    landmarks = FlameLandmarks(Embedding(full.triangles[17:], full.weights[17:]), contour, full)
+    return FlameModel(rig.template, rig.triangles, rig.identity_basis, mixed, skeleton, {"name": "made up"}, landmarks)
+
+
+def _regressor(template: np.ndarray, place: tuple[float, ...]) -> np.ndarray:
+    """A row that makes a point of the eight nearest vertices."""
+    near = np.argsort(np.linalg.norm(template - place, axis=1))[:8]
+    row = np.zeros(len(template), np.float32)
+    row[near] = np.linalg.lstsq(np.vstack([template[near].T, np.ones(8)]), np.array([*place, 1]), rcond=None)[0]
+    return row
+
+
+def _on_vertices(vertices: np.ndarray, triangles: np.ndarray) -> Embedding:
+    chosen = np.array([np.flatnonzero((triangles == vertex).any(1))[0] for vertex in vertices])
+    return Embedding(chosen, (triangles[chosen] == vertices[:, None]).astype(np.float32))

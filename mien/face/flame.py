@@ -150,17 +150,18 @@ def read_flame(path: str | Path, *, landmarks: str | Path | None = None, masks: 
         FormatError: if a file is damaged, holds anything but data, or is no FLAME model; the message says which part.
     """
     path = Path(path)
-    source = {"name": path.name}
+    source, n_identity = {"name": path.name}, N_IDENTITY
     if path.suffix.lower() == ".npz":
         header, content = load_npz(path)
         source |= header.get("source", {})
+        n_identity = int(header.get("n_identity", N_IDENTITY))
     else:
         content = read_pickle(path)
     missing = [key for key in _KEYS if key not in content] if isinstance(content, dict) else list(_KEYS)
     if missing:
         raise FormatError(f"{path}: no FLAME model, it is without {', '.join(missing)}", _ORIGINAL)
     try:
-        model = _model(content, source | {"sha256": source.get("sha256") or sha256_of(path)})
+        model = _model(content, n_identity, source | {"sha256": source.get("sha256") or sha256_of(path)})
     except (ValueError, TypeError, IndexError) as error:
         raise FormatError(f"{path}: no FLAME model ({error})", _ORIGINAL) from error
     own = {key: content[key] for key in content if key.startswith(("landmarks_", "mask_"))}
@@ -174,7 +175,7 @@ def read_flame(path: str | Path, *, landmarks: str | Path | None = None, masks: 
 _FIELDS = ("template", "triangles", "identity_basis", "expression_basis", "skeleton", "source")
 
 
-def _model(content: Mapping[str, Any], source: Mapping[str, str]) -> FlameModel:
+def _model(content: Mapping[str, Any], n_identity: int, source: Mapping[str, str]) -> FlameModel:
     template = _floats(content["v_template"], "v_template", (None, 3))
     n = len(template)
     directions = _floats(content["shapedirs"], "shapedirs", (n, 3, None))
@@ -191,8 +192,8 @@ def _model(content: Mapping[str, Any], source: Mapping[str, str]) -> FlameModel:
     return FlameModel(
         template=template,
         triangles=_still(triangles),
-        identity_basis=_still(bases[:N_IDENTITY]),
-        expression_basis=_still(bases[N_IDENTITY:]),
+        identity_basis=_still(bases[:n_identity]),
+        expression_basis=_still(bases[n_identity:]),
         skeleton=Skeleton(
             JOINT_NAMES,
             _still(parents.astype(np.int32)),
@@ -212,7 +213,13 @@ def write_flame(path: str | Path, model: FlameModel, licence: str = "") -> None:
         model: what to write, with its landmarks and masks.
         licence: what the publisher says; it goes into the header beside name and SHA-256 of the original.
     """
-    header = {"format": "mien.Flame", "version": FLAME_FORMAT, "source": dict(model.source), "licence": licence}
+    header = {
+        "format": "mien.Flame",
+        "version": FLAME_FORMAT,
+        "source": dict(model.source),
+        "licence": licence,
+        "n_identity": len(model.identity_basis),
+    }
     arrays: dict[str, Any] = {
         "v_template": model.template,
         "f": model.triangles,

@@ -30,10 +30,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.assets import asset_file, cache_folder, find_asset
-from mien.errors import AssetError
+from mien.errors import AssetError, InputError
 from mien.face.flame import PARTS, FlameModel, read_flame
 from mien.face.parts import sort_triangles
 from mien.face.skinning import Skeleton
+from mien.face.solve import jaw_and_expression, non_negative
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion
 
@@ -42,6 +43,7 @@ Index = npt.NDArray[np.int32]
 RIG_FORMAT = 1
 """Version of the ``.npz`` layout that ``scripts/build_rig.py`` writes."""
 
+_LANDMARK_NOISE = 5e-4  # metres: landmarks of two rigs mean the same place to within this
 GAZE_ANGLE = 0.55
 """How far an eye has turned when an ``eyeLook*`` weight is 1, radians.
 
@@ -238,42 +240,76 @@ def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
     """``motion`` in the expression space of ``rig``, and what is lost: the RMS landmark distance in metres.
 
     A motion that is on ``rig`` already comes back as it is with 0. Expressions whose names ``rig`` knows keep their
-    weights. What the source rig's other expressions do to the landmarks both rigs share is matched by non-negative
-    least squares with the names that are still free; head pose, gaze and translation pass unchanged. Per-vertex offsets
-    fit no other rig and are dropped; together with the unmatched rest they are the residual.
+    weights. What the source's other movements (unknown names, per-vertex offsets, a jaw on a joint) do to the
+    landmarks both rigs share is matched by least squares: non-negative with the names that are still free, or, if
+    ``rig`` has joints, with its expressions and its jaw. Head pose and gaze pass unchanged. The unmatched rest is
+    the residual.
 
     Raises:
         AssetError: if the motion's rig is not there.
-        ValueError: if expressions of its rig are missing there, or the rigs have too few landmarks in common.
+        InputError: if a rig has no landmarks.
+        ValueError: if expressions of the motion are missing on its rig.
     """
     if motion.rig == rig.name:
         return motion, 0.0
     source = load_rig(motion.rig)
-    if rig.skeleton is not None or source.skeleton is not None:
-        raise ValueError(f"motion: of rig {motion.rig!r} cannot be carried to rig {rig.name!r}: one has a skeleton")
     common = _common_landmarks(source, rig)
-    source_basis, basis = (
-        r.expression_basis[:, at].astype(np.float64) for r, at in zip((source, rig), common, strict=True)
+    origin, landmarks = source.template[common[0]], rig.template[common[1]]
+    joints = source.skeleton is not None or rig.skeleton is not None
+    scale = float(landmarks.std(0).mean() / origin.std(0).mean()) if joints else 1.0
+    wanted = _landmark_movements(source, motion, common[0]) * scale
+    moved = replace(
+        FaceMotion.zeros(len(motion), motion.fps, rig.name, rig.expression_names),
+        head_pose=motion.head_pose,
+        eye_pose=motion.eye_pose,
+        translation=motion.translation,
     )
-    columns = [source.expression_index[name] for name in motion.expression_names]
-    wanted = np.tensordot(motion.expression, source_basis[columns], 1)
-    if motion.offsets is not None:
-        wanted = wanted + motion.offsets[:, common[0]]
+    if joints:
+        moved = replace(moved, translation=_translation(motion, source, rig, scale, landmarks - origin * scale))
+    if rig.skeleton is not None:
+        expression, jaw, left = jaw_and_expression(
+            rig.skeleton, rig.template, rig.expression_basis, landmarks + wanted, common[1], _LANDMARK_NOISE
+        )
+        residual = float(np.sqrt((left**2).mean())) if len(left) else 0.0
+        return replace(moved, expression=expression, jaw_pose=jaw), residual
 
-    weights = np.zeros((len(motion), len(rig.expression_names)))
+    basis = rig.expression_basis[:, common[1]].reshape(len(rig.expression_names), -1).astype(np.float64)
+    weights = np.zeros((len(motion), len(basis)))
     for column, name in enumerate(motion.expression_names):
         if name in rig.expression_index:
             weights[:, rig.expression_index[name]] = motion.expression[:, column]
-    free = [index for name, index in rig.expression_index.items() if name not in motion.expression_names]
-    rest = wanted - np.tensordot(weights, basis, 1)
-    if free and set(motion.expression_names) - set(rig.expression_names):
-        weights[:, free] = _non_negative(basis[free].reshape(len(free), -1).T, rest.reshape(len(rest), -1))
-        rest = wanted - np.tensordot(weights, basis, 1)
-    residual = float(np.sqrt((rest**2).sum(-1).mean())) if rest.size else 0.0
-    retargeted = replace(
-        motion, rig=rig.name, expression_names=rig.expression_names, expression=weights.astype(np.float32), offsets=None
-    )
-    return retargeted, residual
+    unnamed = motion.offsets is not None or source.skeleton is not None
+    free = [index for name, index in rig.expression_index.items() if unnamed or name not in motion.expression_names]
+    rest = wanted.reshape(len(motion), -1) - weights @ basis
+    if free and (unnamed or set(motion.expression_names) - set(rig.expression_names)):
+        weights[:, free] += non_negative(basis[free], rest)
+        rest = wanted.reshape(len(motion), -1) - weights @ basis
+    residual = float(np.sqrt(3 * (rest**2).mean())) if rest.size else 0.0
+    return replace(moved, expression=weights.astype(np.float32)), residual
+
+
+def _landmark_movements(rig: Rig, motion: FaceMotion, at: Index) -> npt.NDArray[np.float64]:
+    """``(T, N, 3)`` m: how far the motion moves some vertices while the head stands still."""
+    still = np.zeros_like(motion.head_pose)
+    if rig.skeleton is None:
+        columns = [rig.expression_index[name] for name in motion.expression_names]
+        moved = np.tensordot(motion.expression, rig.expression_basis[columns][:, at].astype(np.float64), 1)
+        return moved if motion.offsets is None else moved + motion.offsets[:, at]
+    held = replace(motion, head_pose=still, translation=still, eye_pose=np.zeros_like(motion.eye_pose))
+    chunks = [held[start : start + 64] for start in range(0, len(held), 64)]
+    posed = [rig.pose(rig.vertices(chunk), chunk)[:, at] - rig.template[at] for chunk in chunks]
+    return np.concatenate(posed).astype(np.float64) if posed else np.zeros((0, len(at), 3))
+
+
+def _translation(motion: FaceMotion, source: Rig, rig: Rig, scale: float, shift: Array) -> Array:
+    """The translation that makes heads turn about the same point of the face, where one rig has a joint for it."""
+
+    def pivot(of: Rig) -> npt.NDArray[Any]:
+        return of.skeleton.joints(of.template[None])[0, 0] if of.skeleton is not None else np.zeros(3)
+
+    apart = pivot(source) * scale + shift.mean(0) - pivot(rig)
+    turned = matrix_from_axis_angle(motion.head_pose) @ apart
+    return np.asarray(motion.translation * scale + apart - turned, np.float32)
 
 
 def _common_landmarks(first: Rig, second: Rig) -> tuple[Index, Index]:
@@ -281,13 +317,13 @@ def _common_landmarks(first: Rig, second: Rig) -> tuple[Index, Index]:
     if "landmarks" in first.parts and "landmarks" in second.parts:
         everyone = np.arange(len(first.template[first.parts["landmarks"]]), dtype=np.int32)
         return everyone + first.parts["landmarks"].start, everyone + second.parts["landmarks"].start
+    for rig in (first, second):
+        if not len(rig.landmark_indices_68):
+            raise InputError(
+                f"rig {rig.name}: nobody knows where its landmarks are",
+                "fetch or add flame-landmarks with `mien assets`" if rig.name == "flame" else "choose another rig",
+            )
     return first.landmark_indices_68, second.landmark_indices_68
-
-
-def _non_negative(design: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    from scipy.optimize import nnls
-
-    return np.array([nnls(design, target)[0] for target in targets])
 
 
 @lru_cache(maxsize=8)
@@ -304,11 +340,10 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
     """
     name = str(name_or_path)
     if name.endswith(".pkl") or (name.endswith(".npz") and _is_flame(Path(name))):
-        return rig_of_flame(read_flame(name))
+        return rig_of_flame(read_flame(name, landmarks=_flame_landmarks()))
     try:
         if name == "flame":
-            landmarks = cache_folder() / find_asset("flame-landmarks").result
-            return rig_of_flame(read_flame(asset_file("flame"), landmarks=landmarks if landmarks.exists() else None))
+            return rig_of_flame(read_flame(asset_file("flame"), landmarks=_flame_landmarks()))
         if name.endswith(".npz") or name == "ict":
             return _read(asset_file(name) if name == "ict" else Path(name))
         with as_file(files("mien.face") / "data" / f"{name}.npz") as path:
@@ -362,6 +397,11 @@ def _no_values(shape: tuple[int, ...]) -> Array:
     array = np.zeros(shape, np.float32)
     array.setflags(write=False)
     return array
+
+
+def _flame_landmarks() -> Path | None:
+    path = cache_folder() / find_asset("flame-landmarks").result
+    return path if path.exists() else None
 
 
 def _is_flame(path: Path) -> bool:

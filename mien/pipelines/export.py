@@ -33,7 +33,7 @@ class ExportOptions:
     """Frames per second of the result; the motion is resampled. Default: its own rate."""
 
     rig: str | None = None
-    """The face that shall move: builtin, or a file (.npz, or a FLAME model .pkl). Default: the motion's own."""
+    """The face that shall move: builtin, ict, flame, or the file of a rig or FLAME model. Default: the motion's own."""
 
     mesh: Literal["obj", "ply"] = "obj"
     """Format of the meshes in a folder: obj is text, ply binary."""

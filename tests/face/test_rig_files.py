@@ -1,6 +1,7 @@
 """Rig files that are missing, damaged or of another kind, and motion that goes from one rig to another."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -91,18 +92,17 @@ def test_retarget_finds_unshared_expressions_by_what_they_do(tmp_path: Path) -> 
         np.testing.assert_allclose(found, motion.expression[:, column], atol=0.02)
 
 
-def test_retarget_tells_what_it_loses(tmp_path: Path) -> None:
+def test_retarget_finds_offsets_by_what_they_do_and_tells_what_it_loses(tmp_path: Path) -> None:
     other = load_rig(rewritten(tmp_path / "other.npz"))
     rig = load_rig()
-    still = FaceMotion.zeros(2, FPS)
-    offsets = np.full((2, rig.n_vertices, 3), [0.003, 0, 0.004])
-    motion = FaceMotion(
-        FPS, "builtin", still.expression_names, still.expression, still.jaw_pose, still.head_pose, still.eye_pose,
-        still.translation, offsets,
-    )  # fmt: skip
+    smile = 0.5 * rig.expression_basis[rig.expression_index["mouthSmileLeft"]]
+    offsets = np.stack([smile, np.full((rig.n_vertices, 3), [0.003, 0, 0.004])])
+    motion = replace(FaceMotion.zeros(2, FPS), offsets=offsets)
     moved, residual = retarget(motion, other)
     assert moved.offsets is None
-    assert residual == pytest.approx(0.005, rel=1e-3)
+    assert moved.column("mouthSmileLeft")[0] == pytest.approx(0.5, abs=1e-3)
+    assert retarget(motion[:1], other)[1] < 1e-6
+    assert 0.002 < residual < 0.005  # a face that drifts as a whole is no expression
 
 
 def test_retarget_from_an_unknown_rig_is_an_asset_error() -> None:

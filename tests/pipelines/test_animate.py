@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 from fake_speech import make_speech
+from flame_files import talking_flame
 from glb_reader import Glb
 
 from mien.cli import main
-from mien.face.rig import load_rig
+from mien.face.flame import write_flame
+from mien.face.rig import load_rig, rig_of_flame
 from mien.media.livelink import read_livelink
 from mien.media.mesh_file import read_vertices, write_meshes
 from mien.media.provenance import read_provenance
@@ -71,6 +73,22 @@ def test_styles_differ() -> None:
         assert animate("-o", f"{style}.npz", "--style", style) == 0
     still, theatrical = (FaceMotion.load(f"{style}.npz") for style in ("still", "theatrical"))
     assert theatrical.column("jawOpen").max() > still.column("jawOpen").max()
+
+
+def test_flame_from_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    model = talking_flame()
+    write_flame("flame.npz", model)
+    for name in ("face.flame.npz", "face.npz", "face.glb", "face.mp4"):
+        assert animate("-v", "-o", name, "--rig", "flame.npz", "--size", "96") == 0
+    motion = FaceMotion.load("face.npz")
+    assert motion.rig == "flame" and motion.jaw_pose[:, 0].max() > 0.02
+    with np.load("face.flame.npz") as file:
+        np.testing.assert_array_equal(file["pose"][:, 6:9], motion.jaw_pose)
+    assert main(["export", "-i", "face.npz", "-o", "meshes", "--rig", "flame.npz"]) == 0
+    rig = rig_of_flame(model)
+    posed = rig.pose(rig.vertices(motion), motion)
+    np.testing.assert_allclose(read_vertices("meshes/frame_000009.obj"), posed[9], atol=6e-7)
 
 
 @pytest.mark.parametrize(
