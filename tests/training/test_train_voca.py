@@ -1,6 +1,7 @@
 """``mien train voca`` on a tiny data set, and ``mien prepare`` on made motion."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +169,22 @@ def test_prepare_refuses(tmp_path):
     (tmp_path / "full" / "x").touch()
     with pytest.raises(OutputError, match="is there already"):
         prepare(PrepareOptions((missing,), tmp_path / "full"))
+
+
+def test_a_filmed_clip_becomes_data(tmp_path):
+    clip = Path(__file__).parents[3] / "shared" / "data" / "video" / "grid_s1" / "bbaf2n.mpg"
+    if not clip.exists():
+        pytest.skip("the filmed clips are not at hand (../shared/data)")
+    result = prepare(PrepareOptions((clip,), tmp_path / "set"))
+    assert (result.n_clips, result.n_speakers, result.n_frames, result.skipped) == (1, 1, 90, 0)
+    dataset = open_vocaset(tmp_path / "set")
+    (only,) = dataset.clips
+    assert (only.subject, only.sentence) == ("grid_s1", "bbaf2n")
+    offsets = dataset.vertices[only.rows] - dataset.templates["grid_s1"]
+    opening = 1000 * (offsets[:, 13, 1] - offsets[:, 14, 1])  # inner lips, mm
+    speech = analyse(dataset.sound(only), 30)
+    n = min(len(opening), len(speech))
+    opening, voiced = opening[:n], speech.voiced[:n] > 0
+    assert abs(opening[~voiced].mean()) < 1  # rest is where nobody speaks
+    assert opening[voiced].max() > 5
+    assert np.abs(offsets[:, [105, 334]]).max() < 0.001  # brows are not speech
