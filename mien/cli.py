@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
     "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
+    "plot va": ("mien.pipelines.plot", "PlotOptions", "plot", "tables of emotion → pictures over the emotion disc"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
     "prepare": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → training data"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
