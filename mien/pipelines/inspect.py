@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         kind, figures = "frames", _frames(path)
         return Inspection(path, kind, figures, read_provenance(path))
     require_file(path, "file")
-    for look in (_arrays, _livelink, _scene, _picture, _moving):
+    for look in (_arrays, _livelink, _readings, _scene, _picture, _moving):
         found = look(path)
         if found is not None:
             kind, figures = found
@@ -99,6 +100,36 @@ def _livelink(path: Path) -> Found | None:
         if b"BlendshapeCount" not in file.read(200):
             return None
     return _motion("motion (Live Link Face CSV)", read_livelink(path))
+
+
+def _readings(path: Path) -> Found | None:
+    """Tables of emotion and of action units."""
+    from mien.media.emotion_file import read_emotion
+    from mien.media.openface import read_openface
+
+    with path.open("rb") as file:
+        start = file.read(20_000)  # OpenFace's header names some 700 columns
+    if start.startswith(b"frame,timestamp,success,valence,arousal"):
+        track = read_emotion(path)
+        counts = Counter(track.best()).most_common()
+        figures = {
+            "rows": len(track),
+            "fps": track.fps,
+            "valence": _spread(track.va[:, 0]),
+            "arousal": _spread(track.va[:, 1]),
+            "labels": ", ".join(f"{label} {count / len(track):.0%}" for label, count in counts),
+        }
+        return "emotion (table)", figures
+    if start.startswith(b"frame") and b"AU01_r" in start:
+        found = read_openface(path)
+        means = zip(found.units.names, found.units.values.mean(0), strict=True)
+        shown = {name: f"{mean:.2f} of 1 on average" for name, mean in means}
+        return "action units (OpenFace CSV)", {"rows": len(found.units), "fps": found.units.fps, **shown}
+    return None
+
+
+def _spread(values: Any) -> str:
+    return f"{values.mean():.2f} on average, {values.min():.2f} to {values.max():.2f}"
 
 
 def _scene(path: Path) -> Found | None:

@@ -10,6 +10,7 @@ from mien.media.motion_file import read_motion
 from mien.media.openface import read_openface
 from mien.media.provenance import provenance, read_provenance
 from mien.media.video import VideoReader, write_video
+from mien.pipelines.inspect import InspectOptions, inspect
 from mien.pipelines.track import TrackOptions, track
 
 
@@ -46,6 +47,9 @@ def test_several_results_of_one_pass(clip, tmp_path):
     summary = json.loads((tmp_path / "a.json").read_text())
     assert sum(summary["emotions"].values()) == pytest.approx(1, abs=1e-3)
     assert summary["valence"]["min"] <= emotion.va[0, 0] <= summary["valence"]["max"]
+    looks = [inspect(InspectOptions(tmp_path / name)) for name in names[:2]]
+    assert [look.kind for look in looks] == ["emotion (table)", "action units (OpenFace CSV)"]
+    assert all(look.figures["rows"] == 24 and look.figures["fps"] == 50 for look in looks)
 
 
 def test_emonet_reads_with_the_users_weights(sample_portrait, tmp_path):
