@@ -46,7 +46,7 @@ class Closure:
         self._gap = (points[self._upper] - points[self._lower]) @ self._axis
         self._rig_gap = (rig_points[self._upper] - rig_points[self._lower]) @ self._axis
         self._seal = _SEAL * height if soft else 0.0
-        self._open = np.clip(self._rig_gap / (_SURE * height), 0, 1)
+        self._sure = _SURE * height
         upper, lower = (_carry(points, pairs[:, k], pairs[:, 1 - k], height) for k in (0, 1))
         self._carry = np.asarray(upper_share * upper - (1 - upper_share) * lower, np.float32)
 
@@ -56,8 +56,8 @@ class Closure:
         rig_gap = self._rig_gap + moved
         added = self._gap + moved
         # Where the rig is surely open at rest, closing is proportional, so that rig and photo reach zero together.
-        scaled = np.maximum(self._gap, 0) * np.minimum(np.maximum(rig_gap / np.maximum(self._rig_gap, 1e-3), 0), 1)
-        sure = self._open * (moved < 0)
+        scaled = np.maximum(self._gap, 0) * np.clip(rig_gap / np.maximum(self._rig_gap, 1e-3), 0, 1)
+        sure = np.clip(self._rig_gap / self._sure, 0, 1) * (moved < 0)
         wanted = np.maximum(added + (scaled - added) * sure, np.minimum(self._gap, 0.0))
         if self._seal:
             opened = np.maximum(wanted - np.maximum(self._gap, 0), 0)

@@ -124,8 +124,7 @@ class HeadLayer:
         self._carry *= reach.reshape(-1, 1).astype(np.float32)
         self._oval = oval
         self._backward = np.zeros((rows, columns, 2), np.float32)
-        # First and last grid column that moves in each row of the grid.
-        self._first, self._last = np.full(rows, columns), np.full(rows, -1)
+        self._moves = np.zeros((rows, columns), np.bool_)
 
     def _ellipsoid(self, grid: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
         """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
@@ -177,30 +176,25 @@ class HeadLayer:
         forward += self._carry @ expression[self._oval]
         invert_displacement(forward.reshape(self._backward.shape), self.cell, self._backward)
         far = np.abs(self._backward) > _NOTICEABLE
-        moves = far[..., 0] | far[..., 1]
-        n_columns = moves.shape[1]
-        self._first = np.where(moves.any(1), moves.argmax(1), n_columns)
-        self._last = np.where(moves.any(1), n_columns - 1 - moves[:, ::-1].argmax(1), -1)
+        self._moves = moves = far[..., 0] | far[..., 1]
         if not moves.any():
             return self.left, self.top, self.left, self.top
-        rows = np.flatnonzero(self._last >= 0)
-        first, last = int(self._first.min()), int(self._last.max())
+        rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
         return (
-            self.left + max(first - 2, 0) * self.cell,
+            self.left + max(int(columns[0]) - 2, 0) * self.cell,
             self.top + max(int(rows[0]) - 2, 0) * self.cell,
-            min(self.left + (last + 1) * self.cell, self.left + self.width),
+            min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width),
             min(self.top + (int(rows[-1]) + 1) * self.cell, self.top + self.height),
         )
 
     def columns(self, top: int, bottom: int) -> tuple[int, int]:
         """Left and right of what moves between two rows of the picture, after :meth:`move`; equal if nothing does."""
         low, high = ((row - self.top) // self.cell for row in (top, bottom))
-        rows = slice(max(low - 1, 0), high + 3)
-        first, last = int(self._first[rows].min()), int(self._last[rows].max())
-        if last < 0:
+        columns = np.flatnonzero(self._moves[max(low - 1, 0) : high + 3].any(0))
+        if not len(columns):
             return self.left, self.left
-        left = self.left + max(first - 2, 0) * self.cell
-        return left, min(self.left + (last + 1) * self.cell, self.left + self.width)
+        left = self.left + max(int(columns[0]) - 2, 0) * self.cell
+        return left, min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width)
 
     def places(self, left: int, top: int, out: Array) -> None:
         """The picture x and y that each pixel of a box within the layer shows, into ``out``, ``(h, w, 2)``."""

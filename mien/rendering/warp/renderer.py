@@ -49,7 +49,7 @@ _STIR = 0.006
 _NOTICEABLE = 0.02
 """Pixels; less movement than this is none."""
 
-_STRIP = 64_000
+_STRIP = 32_000
 """Pixels that are drawn at a time, so that what one step writes is still in the cache when the next one reads it."""
 
 _BEHIND = ("eye_left", "eye_right", "lips_inner")
