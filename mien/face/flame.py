@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.assets import load_npz, sha256_of
-from mien.errors import FormatError, InputError
+from mien.errors import FormatError
 from mien.face.skinning import Index, Skeleton
 from mien.pickles import read_pickle
 from mien.rotations import matrix_from_axis_angle
@@ -278,19 +278,6 @@ def read_masks(path: str | Path) -> Mapping[str, Index]:
     except (AttributeError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: no vertex masks ({error})", "use FLAME_masks.pkl from the FLAME site") from error
     return MappingProxyType(masks)
-
-
-def check_template(vertices: Array, n_vertices: int, path: str | Path) -> None:
-    """Make sure that a mesh from elsewhere can stand for the model's template.
-
-    Raises:
-        InputError: if the number of vertices differs.
-    """
-    if len(vertices) != n_vertices:
-        raise InputError(
-            f"{path}: a template of {len(vertices)} vertices where the rig has {n_vertices}",
-            "export it with all vertices in the rig's own order (3D editors reorder on import unless told not to)",
-        )
 
 
 def _embedding(triangles: Any, weights: Any, shape: tuple[int, ...]) -> Embedding:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from tyro.conf import arg
 
 from mien.direction import Direction, StyleChoice
@@ -108,6 +107,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     from mien.face.rig import load_rig, retarget
     from mien.media.audio import read_audio
     from mien.perception.speech import analyse
+    from mien.pipelines.geometry import read_template
     from mien.pipelines.speak import SPEECH_RATE, perform, read_text
 
     _check(options)
@@ -118,7 +118,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     model = _voca(options, rig)
     if model is not None:
         direction = replace(direction, lips=replace(direction.lips, source="none"))
-    identity = _identity(options.template, rig) if options.template else None
+    identity = read_template(options.template, rig) if options.template else None
     progress = progress or Silent()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, read_text(options.text), progress)
     motion = perform(direction, speech, seed=options.seed, progress=progress)
@@ -169,15 +169,6 @@ def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
         )
     model.shares(options.speaker)  # refuses an unknown style before the work starts
     return model
-
-
-def _identity(path: Path, rig: Rig) -> FaceIdentity:
-    from mien.face.flame import check_template
-    from mien.media.mesh_file import read_vertices
-
-    vertices = read_vertices(path)
-    check_template(vertices, rig.n_vertices, path)
-    return FaceIdentity(rig.name, np.zeros(len(rig.identity_basis), np.float32), vertices - rig.template)
 
 
 def _write(

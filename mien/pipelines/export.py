@@ -35,6 +35,9 @@ class ExportOptions:
     rig: str | None = None
     """The face that shall move: builtin, ict, flame, or the file of a rig or FLAME model. Default: the motion's own."""
 
+    template: Path | None = None
+    """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order, for .glb and meshes."""
+
     mesh: Literal["obj", "ply"] = "obj"
     """Format of the meshes in a folder: obj is text, ply binary."""
 
@@ -67,7 +70,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     from mien.media.motion_file import ENDINGS, read_motion, write_motion
     from mien.media.output import check_output
     from mien.media.provenance import is_synthetic, provenance
-    from mien.pipelines.geometry import GEOMETRY_ENDINGS, ending_of, write_geometry
+    from mien.pipelines.geometry import GEOMETRY_ENDINGS, ending_of, read_template, write_geometry
 
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps {options.fps:g}", "give more than 0 and at most 1000 frames per second")
@@ -77,11 +80,14 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
             f"{options.output}: motion is not written as {ending}",
             "end -o in .npz, .csv, .glb, .flame.npz or /",
         )
-    check_output(options.output, folder=ending == "", inputs=[options.input])
+    check_output(options.output, folder=ending == "", inputs=[options.input, options.template])
     progress = progress or Silent()
     motion, residual = read_motion(options.input), 0.0
     record = provenance(
-        "export", inputs={"motion": options.input}, settings=options, synthetic=is_synthetic(options.input)
+        "export",
+        inputs={"motion": options.input, "template": options.template},
+        settings=options,
+        synthetic=is_synthetic(options.input),
     )
     if options.fps is not None:
         motion = motion.resample(options.fps)
@@ -90,7 +96,10 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         motion, residual = retarget(motion, rig)
         log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
     if rig is not None and ending in GEOMETRY_ENDINGS:
-        write_geometry(options.output, rig, motion, mesh=options.mesh, provenance=record, progress=progress)
+        identity = read_template(options.template, rig) if options.template else None
+        write_geometry(
+            options.output, rig, motion, identity=identity, mesh=options.mesh, provenance=record, progress=progress
+        )
     else:
         with progress.stage("export", 1) as stage:
             write_motion(options.output, motion, provenance=record)

@@ -13,7 +13,7 @@ import numpy as np
 from mien.errors import InputError, OutputError
 from mien.face.rig import Rig
 from mien.media.gltf import GltfMesh, GltfNode, GltfPart, write_glb
-from mien.media.mesh_file import write_meshes
+from mien.media.mesh_file import read_vertices, write_meshes
 from mien.media.motion_file import add_to_npz
 from mien.media.output import atomic_output, output_error
 from mien.progress import Progress, track
@@ -97,6 +97,21 @@ def check_fits(motion: FaceMotion, rig: Rig) -> None:
         rig.vertices(motion[:1])
     except ValueError as error:
         raise InputError(f"the motion does not fit the rig ({error})", "choose another with --rig") from error
+
+
+def read_template(path: Path, rig: Rig) -> FaceIdentity:
+    """Whose face a neutral mesh is: one with the rig's vertices in the rig's order, in metres.
+
+    Raises:
+        InputError: if the file is no mesh or has another number of vertices.
+    """
+    vertices = read_vertices(path)
+    if len(vertices) != rig.n_vertices:
+        raise InputError(
+            f"{path}: a template of {len(vertices)} vertices where the rig has {rig.n_vertices}",
+            "export it with all vertices in the rig's own order (3D editors reorder on import unless told not to)",
+        )
+    return FaceIdentity(rig.name, np.zeros(len(rig.identity_basis), np.float32), vertices - rig.template)
 
 
 def gltf_face(rig: Rig, motion: FaceMotion, identity: FaceIdentity | None = None) -> GltfNode:

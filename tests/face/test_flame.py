@@ -16,7 +16,6 @@ from mien.face.flame import (
     JOINT_NAMES,
     PARTS,
     FlameModel,
-    check_template,
     contour_rows,
     read_flame,
     read_landmarks,
@@ -242,5 +241,3 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_landmarks(model)
     with pytest.raises(FormatError, match="no vertex masks"):
         read_masks(model)
-    with pytest.raises(InputError, match="39 vertices where the rig has 40"):
-        check_template(np.zeros((39, 3)), 40, "mesh.obj")

@@ -65,6 +65,10 @@ def test_a_template_gives_the_face_its_shape() -> None:
     assert animate("-o", "plain", "--mesh", "ply") == 0
     assert animate("-o", "shaped", "--mesh", "ply", "--template", "wide/frame_000000.ply") == 0
     plain, shaped = (read_vertices(f"{name}/frame_000000.ply") for name in ("plain", "shaped"))
+    assert animate("-o", "motion.npz") == 0
+    again = ["-i", "motion.npz", "-o", "exported", "--mesh", "ply", "--template", "wide/frame_000000.ply"]
+    assert main(["export", *again]) == 0
+    np.testing.assert_array_equal(read_vertices("exported/frame_000000.ply"), shaped)
     assert np.ptp(shaped[:468, 0]) / np.ptp(plain[:468, 0]) == pytest.approx(1.1, abs=0.02)
 
 
