@@ -1,6 +1,8 @@
 """``mien train voca`` on a tiny data set, and ``mien prepare`` on made motion."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,14 @@ def test_written_data_set_is_read_again(tmp_path):
         np.testing.assert_allclose(offsets, made.offsets, atol=1e-5)
         np.testing.assert_allclose(dataset.sound(clip).samples, made.sound.samples, atol=1e-4)
     np.testing.assert_allclose(dataset.templates["ann"], takes[0].neutral)
+
+
+def test_data_is_made_without_pytorch():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import mien.training.prepare, mien.training.datasets.vocaset, mien.training.train"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_prepare_refuses(tmp_path):

@@ -10,7 +10,7 @@ from vocaset_samples import N_VERTICES, changed_json, frames_of, template_of, wr
 
 from mien.errors import FormatError, InputError
 from mien.motion.voca import OFFICIAL_SPEAKERS, windows
-from mien.training.datasets.vocaset import OFFICIAL_SPLITS, Frames, Split, open_vocaset
+from mien.training.datasets.vocaset import Frames, Split, official_splits, open_vocaset
 from mien.training.loop import epoch_order
 
 SENTENCES = ("sentence01", "sentence21", "sentence22")
@@ -28,7 +28,7 @@ def own(tmp_path):
 
 
 def test_official_splits():
-    train, validation, test = (OFFICIAL_SPLITS[name] for name in ("train", "validation", "test"))
+    train, validation, test = (official_splits()[name] for name in ("train", "validation", "test"))
     assert train.subjects == OFFICIAL_SPEAKERS
     everybody = [*train.subjects, *validation.subjects, *test.subjects]
     assert len(set(everybody)) == len(everybody) == 12

@@ -34,7 +34,6 @@ import numpy.typing as npt
 
 from mien.assets import load_npz
 from mien.errors import FormatError, InputError
-from mien.motion.voca import OFFICIAL_SPEAKERS
 from mien.pickles import read_pickle
 from mien.types import Array, Audio
 
@@ -63,12 +62,15 @@ def _sentences(first: int, last: int) -> tuple[str, ...]:
     return tuple(f"sentence{i:02d}" for i in range(first, last + 1))
 
 
-OFFICIAL_SPLITS: dict[str, Split] = {
-    "train": Split(OFFICIAL_SPEAKERS, _sentences(1, 40)),
-    "validation": Split(("FaceTalk_170811_03275_TA", "FaceTalk_170908_03277_TA"), _sentences(21, 40)),
-    "test": Split(("FaceTalk_170809_00138_TA", "FaceTalk_170731_00024_TA"), _sentences(21, 40)),
-}
-"""The splits of the paper, by name."""
+def official_splits() -> dict[str, Split]:
+    """The splits of the paper by name: ``"train"``, ``"validation"``, ``"test"``."""
+    from mien.motion.voca import OFFICIAL_SPEAKERS  # brings PyTorch, which making data needs not
+
+    return {
+        "train": Split(OFFICIAL_SPEAKERS, _sentences(1, 40)),
+        "validation": Split(("FaceTalk_170811_03275_TA", "FaceTalk_170908_03277_TA"), _sentences(21, 40)),
+        "test": Split(("FaceTalk_170809_00138_TA", "FaceTalk_170731_00024_TA"), _sentences(21, 40)),
+    }
 
 
 @dataclass(frozen=True, eq=False)

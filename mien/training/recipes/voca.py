@@ -18,7 +18,7 @@ from torch import Tensor
 from mien.errors import InputError
 from mien.motion.voca import EVERY_SPEAKER, Voca, VocaConfig, VocaLossConfig, VocaNetwork, losses, save_voca
 from mien.progress import Progress, track
-from mien.training.datasets.vocaset import OFFICIAL_SPLITS, Clip, Frames, Vocaset, open_vocaset
+from mien.training.datasets.vocaset import Clip, Frames, Vocaset, official_splits, open_vocaset
 from mien.training.loop import Schedule, fit
 from mien.training.optimiser import TensorFlowAdam
 from mien.training.train import TrainVocaOptions, TrainVocaResult
@@ -94,7 +94,7 @@ def split(dataset: Vocaset, leave_out: Sequence[str] = ()) -> tuple[tuple[Clip, 
         train = tuple(clip for clip in dataset.clips if clip.subject not in leave_out)
         validation = tuple(clip for clip in dataset.clips if clip.subject in leave_out)
     elif dataset.official:
-        train, validation = (dataset.select(OFFICIAL_SPLITS[name]) for name in ("train", "validation"))
+        train, validation = (dataset.select(official_splits()[name]) for name in ("train", "validation"))
     else:
         groups = [sorted((c for c in dataset.clips if c.subject == s), key=lambda c: c.sentence) for s in known]
         kept = [len(group) - (-(-len(group) // 10) if len(group) > 1 else 0) for group in groups]
