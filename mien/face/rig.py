@@ -279,9 +279,12 @@ def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
         if name in rig.expression_index:
             weights[:, rig.expression_index[name]] = motion.expression[:, column]
     unnamed = motion.offsets is not None or source.skeleton is not None
+    strange = [
+        name for name in motion.expression_names if name not in rig.expression_index and motion.column(name).any()
+    ]
     free = [index for name, index in rig.expression_index.items() if unnamed or name not in motion.expression_names]
     rest = wanted.reshape(len(motion), -1) - weights @ basis
-    if free and (unnamed or set(motion.expression_names) - set(rig.expression_names)):
+    if free and (unnamed or strange):
         weights[:, free] += non_negative(basis[free], rest)
         rest = wanted.reshape(len(motion), -1) - weights @ basis
     residual = float(np.sqrt(3 * (rest**2).mean())) if rest.size else 0.0
