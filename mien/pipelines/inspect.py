@@ -28,8 +28,8 @@ class Inspection:
 
     Attributes:
         file: its path.
-        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"``, ``"scene (glTF)"`` or
-            ``"arrays"``.
+        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"``, ``"scene (glTF)"``,
+            ``"emotion (table)"``, ``"action units (OpenFace CSV)"`` or ``"arrays"``.
         figures: names and values, in the order to show them.
         provenance: the record mien left in it, or ``None``.
     """
