@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,3 +48,8 @@ def ordinary_user() -> Iterator[None]:
     finally:
         if is_root:
             os.seteuid(0)
+
+
+def hear_ctrl_c() -> None:
+    """For ``preexec_fn``: a shell starts background jobs deaf to Ctrl-C, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from media_samples import hear_ctrl_c
 from PIL import Image
 
 from mien.cli import main
@@ -224,7 +225,7 @@ def test_stopped_midway_nothing_is_lost(signal_number, code, photo, tmp_path):
         "-o",
         str(output),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     deadline = time.monotonic() + 300
     while not any(p.stat().st_size > 0 for p in tmp_path.glob(".out.*")):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"

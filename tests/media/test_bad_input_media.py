@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from media_samples import clicks, ordinary_user, scene
+from media_samples import clicks, hear_ctrl_c, ordinary_user, scene
 from PIL import Image
 
 from mien.errors import FormatError, InputError, MienError, OutputError
@@ -252,7 +252,9 @@ sys.exit(main(["slow", "--output", sys.argv[1]]))
 def interrupted(path: Path, signal: int) -> tuple[int, str]:
     """Exit code and stderr of a run that gets a signal while it writes."""
     command = [sys.executable, "-c", SLOW_WRITER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "writing\n"
         process.send_signal(signal)
         _, complaint = process.communicate(timeout=20)
