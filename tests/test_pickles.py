@@ -102,6 +102,7 @@ def test_tensors_without_torch(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     turned = torch.arange(12, dtype=torch.int64).reshape(3, 4).T[1:]
     value = {"a": torch.linspace(0, 1, 5), "turned": turned}
+    # Written the way the published landmark files were, to be read without unpickling.
     np.save(tmp_path / "objects.npy", np.array(value, object), allow_pickle=True)
     got = read_pickle(tmp_path / "objects.npy")[()]
     np.testing.assert_array_equal(got["a"], value["a"].numpy())

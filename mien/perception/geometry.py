@@ -126,7 +126,7 @@ def fit_identity(rig: Rig, expression: Array, landmarks: Array, weights: Array) 
     return identity
 
 
-def find_gaze(rig: Rig, identity: FaceIdentity, expression: Array, landmarks: Array, poses: Poses) -> Array:
+def find_gaze(rig: Rig, identity: FaceIdentity, landmarks: Array, poses: Poses) -> Array:
     """``(T, 2, 3)`` rad: how far the irises are from straight ahead, both eyes alike.
 
     The iris centre's offset from the eyeball's centre, seen along the head's own axis, is the sine of the angle times

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import InputError, NoFaceError
-from mien.face.rig import Rig, load_rig
+from mien.face.rig import load_rig
 from mien.perception.curves import cut_positions, find_blinks, interpolate_gaps, smooth
 from mien.perception.geometry import (
     Poses,
@@ -88,7 +88,7 @@ def track_image(
     expression = rest_expression(rig, load_reader()(landmarks[None]))
     identity = fit_identity(rig, expression, landmarks[None], np.ones(1, np.float32))
     poses = find_poses(rig, identity, expression, landmarks[None])
-    gaze = find_gaze(rig, identity, expression, landmarks[None], poses)
+    gaze = find_gaze(rig, identity, landmarks[None], poses)
     camera = np.array([poses.scale[0], poses.origin[0, 0], -poses.origin[0, 1]], np.float32)
     rest = motion_from(rig, 25.0, expression, gaze, poses, camera[None])
     return Portrait(
@@ -226,7 +226,7 @@ def _solved(sight: _Sight, fps: float) -> Track:
     rig = load_rig()
     landmarks = interpolate_gaps(sight.landmarks, sight.found)
     raw = load_reader()(landmarks)
-    identity = fit_identity(rig, rest_expression(rig, raw), landmarks, _frame_weights(raw, sight.found, rig))
+    identity = fit_identity(rig, rest_expression(rig, raw), landmarks, _frame_weights(raw, sight.found))
     expression = np.clip(smooth(raw, sight.shots, fps), 0, 1)
     poses = find_poses(rig, identity, expression, landmarks)
     poses = Poses(
@@ -235,7 +235,7 @@ def _solved(sight: _Sight, fps: float) -> Track:
         smooth(poses.origin, sight.shots, fps),
     )
     lids = np.maximum(expression[:, _EYE_BLINKS[0]], expression[:, _EYE_BLINKS[1]])
-    gaze = find_gaze(rig, identity, expression, landmarks, poses)
+    gaze = find_gaze(rig, identity, landmarks, poses)
     # Closed lids hide the iris, and the network then guesses: look where the eyes looked before and after.
     gaze = smooth(interpolate_gaps(gaze, lids < 0.6).reshape(-1, 6), sight.shots, fps).reshape(-1, 2, 3)
     # What the network reads and what the lids' gap says err on different faces, so blinks are sought in their mean.
@@ -259,7 +259,7 @@ def _solved(sight: _Sight, fps: float) -> Track:
 _EYE_BLINKS = (ARKIT_NAMES.index("eyeBlinkLeft"), ARKIT_NAMES.index("eyeBlinkRight"))
 
 
-def _frame_weights(expression: Array, found: npt.NDArray[np.bool_], rig: Rig) -> Array:
+def _frame_weights(expression: Array, found: npt.NDArray[np.bool_]) -> Array:
     """``(T,)`` how much each frame says about the neutral face: little when the face is far from neutral."""
     effort = (expression**2).sum(axis=1)
     weights = np.where(found, 1 / (0.05 + effort - effort[found].min()), 0)

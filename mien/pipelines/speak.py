@@ -5,7 +5,6 @@ The order of the flow and nothing else: every step is a stage of its own, and st
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from mien.direction import Direction
 from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
-
-log = logging.getLogger(__name__)
 
 SPEECH_RATE = 16_000
 """Samples per second that the analysis of speech works on."""
