@@ -23,12 +23,11 @@ Deviations, each for a reason:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.assets import load_state, load_tensors
+from mien.engine import Engine, engine_of, fast
 from mien.types import Array, Emotion, EmotionTrack, Frame
 
 LABELS_8: tuple[Emotion, ...] = tuple(Emotion)
@@ -285,38 +285,18 @@ def weighted_over_time(values: Array) -> Array:
     return np.asarray(sum(w * padded[i : i + n] for i, w in enumerate(TEMPORAL_WEIGHTS)), np.float32)
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 in hardware (AMX, AVX-512 BF16)."""
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
-
-
-class _InBfloat16(nn.Module):
-    """A copy of the network that computes in bfloat16 with pictures laid out channel by channel last."""
-
-    def __init__(self, network: EmoNet) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network).to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.emo_fc_2.float()
-
-    def forward(self, images: Tensor) -> EmoNetOutput:
-        output = self.network(images.to(torch.bfloat16, memory_format=torch.channels_last))
-        return EmoNetOutput(*(value.float() for value in output))
-
-
 class EmoNetReader:
     """A loaded network that reads clips.
 
     Args:
         network: in eval mode.
-        engine: ``"float32"``; ``"bfloat16"``, which is several times faster on processors made for it; ``"auto"``
-            takes it there.
+        engine: see :mod:`mien.engine`.
     """
 
-    def __init__(self, network: EmoNet, engine: Literal["auto", "float32", "bfloat16"] = "auto") -> None:
+    def __init__(self, network: EmoNet, engine: Engine = "auto") -> None:
         self.config = network.config
-        self.engine = ("bfloat16" if has_fast_bfloat16() else "float32") if engine == "auto" else engine
-        self._network = _InBfloat16(network) if self.engine == "bfloat16" else network
+        self._network = fast(network, engine, keep=("emo_fc_2",))
+        self.engine = engine_of(self._network)
 
     def __call__(
         self,
