@@ -65,6 +65,16 @@ class Track:
     shots: tuple[int, ...]
     blinks: tuple[tuple[float, float], ...]
 
+    def portrait(self, index: int, frame: Frame) -> Portrait:
+        """One frame of the clip as a picture that can be moved; ``rest`` is its row of the motion."""
+        return Portrait(
+            image=frame,
+            landmarks=self.landmarks[index],
+            identity=self.identity,
+            rest=self.motion[index : index + 1],
+            camera=self.cameras[index],
+        )
+
 
 def track_image(
     frame: Frame, *, face: int | None = None, backend: LandmarkBackend | None = None, name: str | Path = "the picture"
