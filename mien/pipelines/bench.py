@@ -1,42 +1,41 @@
-"""``mien bench``: speed, memory and start-up of the whole product on this machine.
+"""``mien bench``: speed, memory and start-up on this machine, of one job or of all in one table.
 
-Seconds do not carry over from one machine to another; ratios taken in one run do. So every speed stands beside the time
-that the video library needs merely to encode the very same frames.
+A benchmark is a function ``(options, progress) -> result`` and one line in :data:`BENCHES`. Its result is a dataclass
+that prints itself and has ``rows``, its lines of the common table.
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Protocol
 
 from tyro.conf import Positional, arg
 
-from mien.direction import Direction
-from mien.errors import InputError
-from mien.pipelines.bench_emonet import EmoNetBench, bench_emonet
-from mien.progress import Progress, Silent, Stage
-from mien.types import Frame
+from mien.errors import InputError, MienError
+from mien.pipelines.bench_row import BenchRow, table
+from mien.progress import Progress, Silent
 
-SCENE = "0s:happy:0.8, 3s:surprise:0.9, 6s:sad:0.8, 9s:anger:0.9"
-_MAX_HELD_FRAMES = 250  # so many rendered frames are kept in memory to time the encoder alone
+BENCHES: dict[str, tuple[str, str]] = {
+    "speak": ("mien.pipelines.bench_speak", "bench_speak"),
+    "emonet": ("mien.pipelines.bench_emonet", "bench_emonet"),
+}
+"""Job → module and function."""
+
+EVERYTHING = "all"
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure speed at several picture sizes against merely encoding, start-up, and memory on long speech.
+    """Measure speed, memory and start-up, and print them beside what they are to be compared with.
 
-    ``emonet`` measures EmoNet's fast engine against plain float32 instead; of the options only --repeats matters then.
+    Of the options, portrait, speech, sizes and minutes matter to speak alone.
     """
 
-    what: Positional[Literal["speak", "emonet"]] = "speak"
-    """Which job."""
+    what: Positional[str] = EVERYTHING
+    """One job (speak, emonet, ...), or all for one table of every job."""
 
     portrait: Annotated[Path | None, arg(aliases=("-p",))] = None
     """Picture of one face. Default: the sample portrait that comes with matplotlib."""
@@ -48,259 +47,61 @@ class BenchOptions:
     """Heights of square pictures in pixels."""
 
     repeats: int = 3
-    """Runs per size; the middle one counts, the spread is shown."""
+    """Runs of each; the middle one counts, the spread is shown."""
 
     minutes: float = 10
     """Length of speech for the memory measurement; 0 leaves it out."""
 
 
-@dataclass(frozen=True)
-class SpeedRow:
-    """Speed at one picture size.
-
-    Attributes:
-        size: side of the square picture, px.
-        frames: frames made.
-        speak_fps: frames per second of the whole job without imports: tracking, speech, motion, rendering, encoding.
-        spread: (slowest - fastest) / middle run of the whole job.
-        encode_fps: frames per second when the same frames are only encoded, with sound.
-        ratio: time of the whole job over time of encoding only.
-        pyav_ratio: time of the whole job over the time that PyAV needs for the same frames with its own defaults (H.264
-            preset medium, no sound).
-        render_fps: frames per second of rendering alone.
-        seconds: by stage, of the middle run: portrait, speech, motion, video.
-    """
-
-    size: int
-    frames: int
-    speak_fps: float
-    spread: float
-    encode_fps: float
-    ratio: float
-    pyav_ratio: float
-    render_fps: float
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """What was measured: speed per size, seconds until the help stands, and resident memory in GiB."""
-
-    speed: list[SpeedRow]
-    help_seconds: float
-    memory_gib: dict[str, float]
-
-    def __str__(self) -> str:
-        lines = [
-            "| size | whole job, fps | spread | encode only, fps | whole / encode | whole / PyAV's own | render, fps |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for row in self.speed:
-            lines.append(
-                f"| {row.size} | {row.speak_fps:.0f} | {row.spread:.0%} | {row.encode_fps:.0f} "
-                f"| {row.ratio:.2f} | {row.pyav_ratio:.2f} | {row.render_fps:.0f} |"
-            )
-        lines.append(f"\nmien speak --help: {self.help_seconds:.2f} s")
-        lines += [f"memory, {name}: {gib:.2f} GiB" for name, gib in self.memory_gib.items()]
-        return "\n".join(lines)
-
-
-def bench(options: BenchOptions, progress: Progress | None = None) -> BenchResult | EmoNetBench:
-    """Measure.
-
-    Raises:
-        InputError: if the portrait or the speech cannot be used.
-        MissingExtraError: if EmoNet is asked for and PyTorch is missing.
-    """
-    if options.repeats < 1 or not options.sizes or min(options.sizes) < 64 or options.minutes < 0:
-        raise InputError("--repeats, --sizes or --minutes is too small", "give at least 1 run, 64 px, 0 minutes")
-    if options.what == "emonet":
-        with (progress or Silent()).stage("emonet", options.repeats) as stage:
-            return bench_emonet(options.repeats, stage)
-    portrait, speech = options.portrait or _sample_portrait(), options.speech or _sample_speech()
-    progress = progress or Silent()
-    with progress.stage("speed", len(options.sizes) * options.repeats) as stage:
-        speed = [_speed(portrait, speech, size, options.repeats, stage) for size in options.sizes]
-    with progress.stage("start-up and memory"):
-        help_seconds = _help_seconds()
-        memory = _memory(portrait, speech, options.minutes) if options.minutes else {}
-    return BenchResult(speed, help_seconds, memory)
-
-
-def _sample_portrait() -> Path:
-    from matplotlib import cbook
-
-    return Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-
-
-def _sample_speech() -> Path:
-    path = Path("examples/speech.flac")
-    if not path.exists():
-        raise InputError("no speech given and examples/speech.flac is not here", "give a sound file with -s")
-    return path
-
-
-def _speed(portrait: Path, speech: Path, size: int, repeats: int, stage: Stage) -> SpeedRow:
-    from mien.media.video import write_video
-
-    with tempfile.TemporaryDirectory() as folder:
-        square, target = Path(folder) / "portrait.png", Path(folder) / "out.mp4"
-        _write_square(portrait, square, size)
-        _job(square, speech, target)  # compiles and warms; not counted
-        runs = []
-        for _ in range(repeats):
-            runs.append(_job(square, speech, target))
-            stage.advance()
-        middle = sorted(runs, key=lambda run: run.total)[len(runs) // 2]
-        frames: list[Frame] = []
-        render = _timed(lambda: frames.extend(_first(middle.frames(), _MAX_HELD_FRAMES)))
-        # The encoder alone gets the frames as often as it takes to make the clip as long as the whole job's.
-        encode = statistics.median(
-            _timed(lambda: write_video(target, _cycled(frames, middle.n_frames), 25, sound=speech))
-            for _ in range(repeats)
-        )
-        plain = statistics.median(
-            _timed(lambda: _encode_plainly(target, _cycled(frames, middle.n_frames))) for _ in range(repeats)
-        )
-    totals = [run.total for run in runs]
-    return SpeedRow(
-        size=size,
-        frames=middle.n_frames,
-        speak_fps=middle.n_frames / middle.total,
-        spread=(max(totals) - min(totals)) / middle.total,
-        encode_fps=middle.n_frames / encode,
-        ratio=middle.total / encode,
-        pyav_ratio=middle.total / plain,
-        render_fps=len(frames) / render,
-        seconds=middle.seconds,
-    )
-
-
-@dataclass(frozen=True)
-class _Run:
-    seconds: dict[str, float]
-    n_frames: int
-    frames: Callable[[], Iterator[Frame]]
+class Bench(Protocol):
+    """What a benchmark returns; it prints itself."""
 
     @property
-    def total(self) -> float:
-        return sum(self.seconds.values())
+    def rows(self) -> Sequence[BenchRow]:
+        """Its lines of the common table."""
 
 
-def _job(portrait_path: Path, speech_path: Path, target: Path) -> _Run:
-    """The steps of ``mien speak``, each timed."""
-    from mien.media.audio import read_audio
-    from mien.media.image import read_image
-    from mien.media.video import write_video
-    from mien.perception.speech import analyse
-    from mien.perception.tracking import track_image
-    from mien.pipelines.speak import SPEECH_RATE, perform
-    from mien.rendering.warp import WarpRenderer
+@dataclass(frozen=True)
+class BenchTable:
+    """Every job in one table.
 
-    clock = _Clock()
-    portrait = track_image(read_image(portrait_path))
-    clock.lap("portrait")
-    speech = analyse(read_audio(speech_path, SPEECH_RATE), 25)
-    clock.lap("speech")
-    motion = perform(Direction.parse(SCENE), speech, rest=portrait.rest)
-    clock.lap("motion")
-    renderer = WarpRenderer(portrait)
-    write_video(target, renderer.render(motion), 25, sound=speech_path)
-    clock.lap("video")
-    return _Run(clock.seconds, len(motion), lambda: renderer.render(motion))
+    Attributes:
+        rows: in the order of :data:`BENCHES`.
+        left_out: jobs that could not run here, and why.
+    """
+
+    rows: list[BenchRow]
+    left_out: dict[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join([table(self.rows), *(f"not measured, {job}: {why}" for job, why in self.left_out.items())])
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
+def bench(options: BenchOptions, progress: Progress | None = None) -> Bench:
+    """Measure one job, or all of them.
 
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = now - self._last
-        self._last = now
-
-
-def _timed(action: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def _encode_plainly(target: Path, frames: Iterator[Frame]) -> None:
-    """H.264 as PyAV does it when nothing is asked for."""
-    import av
-
-    with av.open(str(target), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=25)
-        for i, frame in enumerate(frames):
-            if i == 0:
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+    Raises:
+        InputError: if there is no such job, or an option or a file cannot be used.
+        MissingExtraError: if a job that was asked for by name needs PyTorch and it is missing.
+    """
+    if options.what not in (*BENCHES, EVERYTHING):
+        raise InputError(f"no benchmark {options.what!r}", f"there are {EVERYTHING}, {', '.join(BENCHES)}")
+    if options.repeats < 1 or not options.sizes or min(options.sizes) < 64 or options.minutes < 0:
+        raise InputError("--repeats, --sizes or --minutes is too small", "give at least 1 run, 64 px, 0 minutes")
+    progress = progress or Silent()
+    if options.what != EVERYTHING:
+        return _measured(options.what, options, progress)
+    rows: list[BenchRow] = []
+    left_out: dict[str, str] = {}
+    for job in BENCHES:
+        try:
+            rows += _measured(job, options, progress).rows
+        except MienError as why:
+            left_out[job] = str(why)
+    return BenchTable(rows, left_out)
 
 
-def _first(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
-    for _, frame in zip(range(n), frames, strict=False):
-        yield frame
-
-
-def _cycled(frames: list[Frame], n: int) -> Iterator[Frame]:
-    return (frames[i % len(frames)] for i in range(n))
-
-
-def _write_square(source: Path, target: Path, size: int) -> None:
-    """The largest square from the top of a picture, resized."""
-    from PIL import Image
-
-    with Image.open(source) as picture:
-        side = min(picture.size)
-        left = (picture.width - side) // 2
-        picture.convert("RGB").resize((size, size), box=(left, 0, left + side, side)).save(target)
-
-
-def _help_seconds() -> float:
-    command = [sys.executable, "-m", "mien", "speak", "--help"]
-    return statistics.median(
-        _timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)) for _ in range(3)
-    )
-
-
-def _memory(portrait: Path, speech: Path, minutes: float) -> dict[str, float]:
-    """Peak resident memory of whole runs in processes of their own: on the speech as it is, and on long speech."""
-    with tempfile.TemporaryDirectory() as folder:
-        long = Path(folder) / "long.flac"
-        _repeat_speech(speech, long, minutes * 60)
-        square = Path(folder) / "portrait.png"
-        _write_square(portrait, square, 512)
-        return {
-            "the clip itself": _peak_gib(square, speech, Path(folder) / "short.mp4"),
-            f"{minutes:g} minutes of speech": _peak_gib(square, long, Path(folder) / "long.mp4"),
-        }
-
-
-def _repeat_speech(source: Path, target: Path, seconds: float) -> None:
-    import numpy as np
-    import soundfile
-
-    from mien.media.audio import read_audio
-    from mien.pipelines.speak import SPEECH_RATE
-
-    audio = read_audio(source, SPEECH_RATE)
-    times = int(np.ceil(seconds / audio.duration))
-    with soundfile.SoundFile(target, "w", SPEECH_RATE, 1) as file:
-        for _ in range(times):
-            file.write(audio.samples)
-
-
-def _peak_gib(portrait: Path, speech: Path, target: Path) -> float:
-    code = (
-        "import resource, sys; from mien.cli import main; "
-        "code = main(['speak', *sys.argv[1:], '--quiet']); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
-    )
-    command = [sys.executable, "-c", code, "-p", str(portrait), "-s", str(speech), "-o", str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    kilobytes = int(done.stdout.split()[-1])
-    return kilobytes / 1024**2
+def _measured(job: str, options: BenchOptions, progress: Progress) -> Bench:
+    module, function = BENCHES[job]
+    result: Bench = getattr(import_module(module), function)(options, progress)
+    return result

@@ -5,11 +5,16 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.progress import Stage
+from mien.pipelines.bench_row import BenchRow
+from mien.progress import Progress, track
+
+if TYPE_CHECKING:
+    from mien.pipelines.bench import BenchOptions
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class EmoNetBench:
         engine_fps: pictures per second of the chosen engine.
         ratio: the second over the first.
         difference: largest difference of valence or arousal between the two over the largest output.
+        spread: (slowest - fastest) / middle run of the chosen engine.
     """
 
     engine: str
@@ -31,6 +37,13 @@ class EmoNetBench:
     engine_fps: float
     ratio: float
     difference: float
+    spread: float
+
+    @property
+    def rows(self) -> list[BenchRow]:
+        """Its line of the table of everything."""
+        setting = f"{self.engine}, {self.threads} cores"
+        return [BenchRow("EmoNet", setting, self.engine_fps, self.spread, {"float32": 1 / self.ratio})]
 
     def __str__(self) -> str:
         return (
@@ -40,7 +53,7 @@ class EmoNetBench:
         )
 
 
-def bench_emonet(repeats: int, stage: Stage) -> EmoNetBench:
+def bench_emonet(options: BenchOptions, progress: Progress) -> EmoNetBench:
     """Time both engines in turn on random weights, which compute as long as trained ones.
 
     Raises:
@@ -56,19 +69,18 @@ def bench_emonet(repeats: int, stage: Stage) -> EmoNetBench:
     network = EmoNet().eval()
     readers = [EmoNetReader(network, "float32"), EmoNetReader(network)]
     rng = np.random.default_rng(0)
-    crops = np.kron(rng.integers(0, 256, (repeats, 16, 16, 3)), np.ones((1, 16, 16, 1))).astype(np.uint8)
+    crops = np.kron(rng.integers(0, 256, (options.repeats, 16, 16, 3)), np.ones((1, 16, 16, 1))).astype(np.uint8)
     seconds: list[list[float]] = [[], []]
     outputs = []
     for reader in readers:
         reader.raw(crops[:1])  # warms up; not counted
-    for crop in crops:
+    for crop in track(crops, progress, "emonet", len(crops)):
         said = []
         for reader, times in zip(readers, seconds, strict=True):
             start = time.perf_counter()
             said.append(reader.raw(crop[None]))
             times.append(time.perf_counter() - start)
         outputs.append(said)
-        stage.advance()
     exact, quick = (np.concatenate([said[i] for said in outputs]) for i in (0, 1))
     eager, engine = (1 / statistics.median(times) for times in seconds)
     return EmoNetBench(
@@ -77,5 +89,6 @@ def bench_emonet(repeats: int, stage: Stage) -> EmoNetBench:
         eager_fps=eager,
         engine_fps=engine,
         ratio=engine / eager,
+        spread=(max(seconds[1]) - min(seconds[1])) * engine,
         difference=float(np.abs(quick - exact)[:, -2:].max() / np.abs(exact).max()),
     )
