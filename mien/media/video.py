@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -78,6 +79,7 @@ class VideoReader:
             first = next(self._decoded(container), None)
         if first is None:
             raise FormatError(f"{self.path}: no picture in the video can be decoded", "export it again")
+        self._start: float | None = first.time
         self.size: tuple[int, int] = _upright(first, VideoReformatter(), self._aspect).shape[:2]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -86,23 +88,45 @@ class VideoReader:
         Raises:
             FormatError: if the file is damaged further on; frames before that have been yielded.
         """
+        return self.between(0)
+
+    def between(self, start: int, stop: int | None = None, *, shrink: int = 1) -> Iterator[Frame]:
+        """Yield frames ``start`` to ``stop - 1``, the very ones that iteration yields; a far start is jumped to.
+
+        Args:
+            start: first frame wanted, counted from 0.
+            stop: first frame not wanted any more; ``None`` is the end of the video.
+            shrink: both sides are divided by it, which is cheaper while decoding than afterwards.
+
+        Raises:
+            FormatError: if the file is damaged further on; frames before that have been yielded.
+        """
+        end = sys.maxsize if stop is None else stop
+        n_frames = 0
         with self._open() as container:
             converter = VideoReformatter()
-            start: float | None = None
-            shown: Frame | None = None
-            n_yielded = 0
-            for n_decoded, picture in enumerate(self._decoded(container)):
-                time = picture.time if picture.time is not None else n_decoded / self.fps
-                start = time if start is None else start
-                index = round((time - start) * self.fps)
-                while shown is not None and n_yielded < index:
-                    yield shown
-                    n_yielded += 1
-                shown = _upright(picture, converter, self._aspect)
+            for picture, shown in self._shown(self._decoded_before(container, start)):
+                wanted = range(max(shown.start, start), min(shown.stop, end))
+                if wanted:
+                    frame = _upright(picture, converter, self._aspect, shrink)
+                    yield from (frame for _ in wanted)
+                n_frames = shown.stop
+                if n_frames >= end:
+                    return
+        if stop is None and self._promised is not None and n_frames / self.fps < 0.9 * self._promised:
+            raise self._cut_off()
+
+    def _shown(self, pictures: Iterator[Any]) -> Iterator[tuple[Any, range]]:
+        """Every decoded picture, and the frames that show it; none for pictures that follow each other too fast."""
+        shown, since = None, 0
+        for n_decoded, picture in enumerate(pictures):
+            time = picture.time if picture.time is not None else n_decoded / self.fps
+            index = round((time - (self._start or 0)) * self.fps)
             if shown is not None:
-                yield shown
-            if self._promised is not None and (n_yielded + 1) / self.fps < 0.9 * self._promised:
-                raise self._cut_off()
+                yield shown, range(since, max(since, index))
+            shown, since = picture, index if shown is None else max(since, index)
+        if shown is not None:
+            yield shown, range(since, since + 1)
 
     def _open(self) -> Any:
         try:
@@ -118,18 +142,33 @@ class VideoReader:
         if container.format.name == "tty":
             container.close()
             raise FormatError(f"{self.path}: is text, not a video", "give an MP4, MOV, MKV, WebM or AVI file")
-        if _moving_stream(container) is None:
+        stream = _moving_stream(container)
+        if stream is None:
             container.close()
             raise FormatError(f"{self.path}: has no video, only other streams", "give a video file")
+        stream.thread_type = "AUTO"
         return container
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         stream = _moving_stream(container)
-        stream.thread_type = "AUTO"
         try:
             yield from container.decode(stream)
         except av.FFmpegError as error:
             raise FormatError(f"{self.path}: the video is damaged ({reason(error)})", "export it again") from error
+
+    def _decoded_before(self, container: Any, start: int) -> Iterator[Any]:
+        """Pictures from before frame ``start`` on: from a key frame, or from the first if no index is exact."""
+        stream = _moving_stream(container)
+        has_index = container.format.name.startswith(("mov", "matroska"))
+        if self._start is not None and start > 1 and has_index:
+            wanted = self._start + (start - 1) / self.fps
+            container.seek(int(wanted / stream.time_base), stream=stream)
+            pictures = self._decoded(container)
+            first = next(pictures, None)
+            if first is not None and first.time is not None and first.time <= wanted:
+                return chain((first,), pictures)
+            container.seek(0, stream=stream)
+        return self._decoded(container)
 
     def _check_whole(self, stream: Any) -> None:
         """Refuse a file that was cut off: its index names bytes beyond its end."""
@@ -240,9 +279,10 @@ def _promised_duration(stream: Any, fps: float) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _upright(picture: Any, converter: VideoReformatter, aspect: float) -> Frame:
+def _upright(picture: Any, converter: VideoReformatter, aspect: float, shrink: int = 1) -> Frame:
     width = picture.width if abs(aspect - 1) < 0.01 else 2 * round(picture.width * aspect / 2)
-    rgb = converter.reformat(picture, width=width, format="rgb24", interpolation=_TO_RGB)
+    size = {"width": round(width / shrink), "height": round(picture.height / shrink)}
+    rgb = converter.reformat(picture, **size, format="rgb24", interpolation=_TO_RGB)
     array = np.asarray(rgb.to_ndarray(), np.uint8)
     quarter_turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array

@@ -186,6 +186,28 @@ def test_reader_can_be_read_twice(clip: Path) -> None:
     assert len(list(video)) == len(list(video)) == 25
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mpg", "webm"])
+def test_a_stretch_is_what_reading_it_all_gives(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    codecs = {"mp4": "libx264", "mkv": "libx264", "mpg": "mpeg2video", "webm": "libvpx-vp9"}
+    options = {"mp4": {"bf": "3"}, "mpg": {"bf": "2"}, "webm": {"deadline": "realtime"}}.get(ending, {})
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codecs[ending], rate=25, width=128, height=96, options={"g": "12", **options})
+        for i in range(60):
+            if ending == "mpg" or i % 7:  # where the format allows it, some pictures stay for two frames
+                picture = av.VideoFrame.from_ndarray(scene(i), format="rgb24")
+                picture.pts, picture.time_base = i, Fraction(1, 25)
+                container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    video = VideoReader(path)
+    frames = list(video)
+    for start, stop in [(0, 5), (1, 2), (11, 14), (12, 30), (37, None), (59, None), (55, 200), (300, None)]:
+        stretch = list(video.between(start, stop))
+        assert len(stretch) == len(frames[start:stop])
+        assert all(np.array_equal(a, b) for a, b in zip(stretch, frames[start:stop], strict=True))
+    assert next(video.between(20, 21, shrink=2)).shape == (48, 64, 3)
+
+
 def test_frames_are_encoded_while_later_ones_are_made(tmp_path: Path) -> None:
     encoders = set()
 
