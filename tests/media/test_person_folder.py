@@ -13,6 +13,7 @@ from mien.media.person_folder import (
     clip_path,
     crop_from_image,
     crop_path,
+    cut_crop,
     load_person,
     write_clip,
     write_crop,
@@ -77,6 +78,25 @@ def test_crop_map():
     matrix = crop_from_image((10, 20, 200), 100)
     np.testing.assert_allclose(matrix @ (10, 20, 1), (0, 0))
     np.testing.assert_allclose(matrix @ (210, 120, 1), (100, 50))
+
+
+@pytest.mark.parametrize("side", [30.0, 64.0, 100.0, 210.0])
+def test_a_crop_shows_what_the_map_says(side):
+    y, x = np.mgrid[:300, :400].astype(np.float64)
+    frame = np.stack([x / 2, y / 2, 128 + 0 * x], 2).round().astype(np.uint8)  # colours are places
+    left, top = 63.3, 41.8
+    crop = cut_crop(frame, (left, top, side), 64)
+    inside = (np.arange(64) + 0.5) * side / 64 - 0.5
+    np.testing.assert_allclose(crop[..., 0], np.tile((left + inside) / 2, (64, 1)), atol=1)
+    np.testing.assert_allclose(crop[..., 1], np.tile((top + inside)[:, None] / 2, (1, 64)), atol=1)
+
+
+def test_beyond_the_picture_its_edge_is_repeated():
+    frame = np.zeros((80, 100, 3), np.uint8)
+    frame[:, -4:] = 200
+    crop = cut_crop(frame, (60, 20, 80), 40)
+    assert crop[:, 25:].min() > 190 and crop[:, :15].max() == 0
+    assert cut_crop(frame, (-500, 900, 80), 40).shape == (40, 40, 3)  # nowhere near it
 
 
 def test_names_of_clips(tmp_path):
