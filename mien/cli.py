@@ -35,6 +35,7 @@ from mien.progress import Progress, Silent, Stage
 
 VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
+    "redirect": ("mien.pipelines.redirect", "RedirectOptions", "redirect", "video → the same speech, another emotion"),
     "animate": ("mien.pipelines.animate", "AnimateOptions", "animate", "speech → 3D face: video, glTF, meshes"),
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),

@@ -19,6 +19,7 @@ independent classifier at intensity 1, short of a grimace.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from mien.direction import LABELS
 from mien.face.actions import expression_from_units
 from mien.face.rhythm import wander
 from mien.types import Array, FaceMotion
+
+_SLOW = 0.5  # s, standard deviation of the Gaussian that tells a filmed face's mood from what it does in passing
 
 PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     "neutral": {},
@@ -102,3 +105,31 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
         own = [i for i, name in enumerate(motion.expression_names) if name.startswith(REPLACED)]
         expression[:, own] -= strength[:, None] * np.stack([rest.column(motion.expression_names[i])[0] for i in own])
     return motion.with_columns(dict(zip(motion.expression_names, expression.T, strict=True)))
+
+
+def emotion_over(motion: FaceMotion, weights: Array, *, shots: tuple[int, ...] = (0,), seed: int = 0) -> FaceMotion:
+    """A face in motion in another emotion: the lane is added, and takes the place of the face's own mood.
+
+    Args:
+        motion: of the builtin rig, absolute, as it was tracked.
+        weights: ``(T, len(LABELS))`` shares of the labels; what they lack to 1 is the face's own. ``neutral`` is a
+            label as the others are: it takes the own mood away and puts nothing in its place.
+        shots: first frame of every shot; a mood is not carried across a cut.
+        seed: as in :func:`emotion`.
+
+    Returns:
+        The same frames, expressions in [0, 1]; exactly the motion's where all weights are 0.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    strength = np.minimum(weights.sum(1), 1)
+    felt = np.array(weights)
+    felt[:, LABELS.index("neutral")] += 1 - strength
+    added = emotion(felt, motion.fps, seed=seed).expression
+    own = [i for i, name in enumerate(motion.expression_names) if name.startswith(REPLACED)]
+    mood = np.array(motion.expression[:, own])
+    for start, end in zip(shots, (*shots[1:], len(mood)), strict=True):
+        mood[start:end] = gaussian_filter1d(mood[start:end], _SLOW * motion.fps, axis=0, mode="nearest")
+    expression = motion.expression + added
+    expression[:, own] -= strength[:, None] * mood
+    return replace(motion, expression=np.where(strength[:, None] > 0, np.clip(expression, 0, 1), motion.expression))

@@ -1,0 +1,139 @@
+"""A filmed face in another emotion still says what it said: the wanted motion, with the mouth's work of the source.
+
+Whatever changes the emotion of a face in motion (a rule, DSM, NED) knows little of speech: its mouths gape where the
+source closes on p, b, m, or mumble. Speech and emotion share the mouth, but not its time scale: articulation takes
+tenths of a second, an emotion lasts seconds. So
+
+1.  of what the wanted motion does to jaw and mouth only the slow part is taken, as a posture; the source's articulation
+    goes on over it. Where the lips round (o, u, w), a smile gives way.
+2.  the gap between the lips is the source's, up to a factor: an emotion that opens the mouth opens an open mouth wider
+    (:data:`MOST_WIDER`), and leaves a closed one closed.
+3.  lids: a blink of the source stays a blink, and no emotion narrows the eyes by more than :data:`MOST_NARROWER`.
+
+Brows, nose and cheeks are taken as wanted; head and gaze stay the source's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mien.face.rig import load_rig
+from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
+
+MOST_WIDER = 0.4
+"""How much wider an emotion may open the mouth, as a share of the source's gap."""
+
+MOST_NARROWER = 0.4
+"""How far an emotion may narrow the eyes, as a share of the source's gap between the lids."""
+
+_POSTURE = 0.2  # s, standard deviation of the Gaussian that separates posture from articulation (-3 dB at 0.7 Hz)
+_FULLY_WIDER = 0.010  # m: an emotion that parts the lips by this much on a resting face opens the mouth most
+_OPEN = 0.004  # m: a mouth that nobody opens further in the clip counts as this open
+_MOUTH = tuple(name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth", "tongue", "cheekPuff")))
+_OPENERS = (
+    "jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight",
+)  # fmt: skip
+_WIDENERS = ("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight")
+_NARROWERS = ("eyeBlink", "eyeSquint", "cheekSquint")
+
+_INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
+
+
+def keep_speech(
+    source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity | None = None, shots: tuple[int, ...] = (0,)
+) -> FaceMotion:
+    """The wanted motion with the lips of the source.
+
+    Args:
+        source: the tracked motion of the builtin rig, absolute.
+        wanted: the same frames in another emotion.
+        identity: whose face it is; tells how far lips and lids are apart.
+        shots: first frame of every shot; no posture is carried across a cut.
+
+    Returns:
+        Expressions in [0, 1]; a frame whose neighbours are all unchanged comes out exactly as the source's. Head pose,
+        gaze and translation are the source's.
+
+    Raises:
+        ValueError: if the two differ in length, rate or rig.
+    """
+    if (len(source), source.fps, source.rig, source.expression_names) != (
+        len(wanted), wanted.fps, wanted.rig, wanted.expression_names,
+    ) or source.expression_names != ARKIT_NAMES:  # fmt: skip
+        raise ValueError(
+            f"wanted: expected {len(source)} frames at {source.fps:g} frames/s of rig {source.rig!r} under ARKit's "
+            f"names, got {len(wanted)} at {wanted.fps:g} of {wanted.rig!r}"
+        )
+    own = source.expression
+    change = wanted.expression - own
+    mouth = [_INDEX[name] for name in _MOUTH]
+    change[:, mouth] = _posture(change[:, mouth], source.fps, shots)
+    total = _mouth(own, change, identity)
+    lids = _lids(own, change, identity)
+    others = [i for i, name in enumerate(ARKIT_NAMES) if name not in _MOUTH]
+    total[:, others] = np.clip(own + lids, 0, 1)[:, others]
+    untouched = ~change.any(1)
+    total[untouched] = own[untouched]
+    return replace(source, expression=total)
+
+
+def _posture(change: Array, fps: float, shots: tuple[int, ...]) -> Array:
+    """The slow part of curves ``(T, N)``, shot by shot; exactly 0 far from everything that changes."""
+    from scipy.ndimage import gaussian_filter1d
+
+    slow = np.array(change)
+    for start, end in zip(shots, (*shots[1:], len(change)), strict=True):
+        slow[start:end] = gaussian_filter1d(change[start:end], _POSTURE * fps, axis=0, mode="nearest", truncate=3)
+    return slow
+
+
+def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
+    """``(T, 52)`` the source's articulation with a posture over it, and the source's gap between the lips."""
+    gaps, rest = _gaps("lips", identity)
+    gap = np.maximum(own @ gaps + rest, 0)  # (T, P) of the source
+    opening = gap.mean(1)
+    change = np.array(change)
+    wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, 0, 1) * MOST_WIDER
+    openers, wideners = ([_INDEX[name] for name in names] for names in (_OPENERS, _WIDENERS))
+    usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
+    grow = np.maximum(change[:, openers], 0)
+    change[:, openers] += grow * (np.clip(opening / usual, 0, 1)[:, None] - 1)
+    rounding = np.clip(own[:, _INDEX["mouthPucker"]] + own[:, _INDEX["mouthFunnel"]], 0, 1)
+    change[:, wideners] *= 1 - 0.5 * rounding[:, None]
+    # What is added fills up what is left to 1, so that articulation over a strong posture is not cut off.
+    total = np.where(change > 0, own + np.clip(change, 0, 1) * (1 - own), np.maximum(own + change, 0))
+
+    closed = np.clip(1 - opening / (0.25 * usual), 0, 1)
+    difference = total @ gaps + rest - gap * (1 + wider[:, None])
+    excess = (1 - closed) * difference.mean(1) + closed * difference.max(1)
+    closing, jaw = -gaps[_INDEX["mouthClose"]].mean(), gaps[_INDEX["jawOpen"]].mean()
+    shut = np.maximum(total[:, _INDEX["mouthClose"]] + excess / closing, 0)
+    lacking = np.maximum(-excess - closing * total[:, _INDEX["mouthClose"]], 0)
+    total[:, _INDEX["mouthClose"]] = np.minimum(shut, 1)
+    total[:, _INDEX["jawOpen"]] = np.clip(total[:, _INDEX["jawOpen"]] + lacking / jaw, 0, 1)
+    return np.asarray(total, np.float32)
+
+
+def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
+    """The change of the expressions with that of the lids limited."""
+    change = np.array(change)
+    for side in ("Left", "Right"):
+        gaps, rest = _gaps(f"eye_{side.lower()}", identity)
+        gap = np.maximum((own @ gaps + rest).mean(1), 0)
+        change[:, _INDEX[f"eyeWide{side}"]] *= np.clip(2 * gap / max(float(rest.mean()), 1e-6), 0, 1)
+        narrower = -(change @ gaps).mean(1)
+        share = np.clip(MOST_NARROWER * gap / np.maximum(narrower, 1e-6), 0, 1)
+        for stem in _NARROWERS:
+            change[:, _INDEX[f"{stem}{side}"]] *= share
+    return change
+
+
+def _gaps(closure: str, identity: FaceIdentity | None) -> tuple[Array, Array]:
+    """Metres by which each expression ``(52, P)`` and the neutral face ``(P,)`` part the middle pairs of two edges."""
+    rig = load_rig()
+    basis = rig.expressions_for(identity)[[rig.expression_index[name] for name in ARKIT_NAMES]]
+    pairs, neutral = rig.closures[closure], rig.neutral(identity)
+    middle = pairs[len(pairs) // 4 : len(pairs) - len(pairs) // 4]
+    return basis[:, middle[:, 0], 1] - basis[:, middle[:, 1], 1], neutral[middle[:, 0], 1] - neutral[middle[:, 1], 1]

@@ -1,0 +1,322 @@
+"""``mien redirect``: what a person feels in a video becomes another emotion; what they say stays.
+
+track → method → keep the speech → renderer → video with the same sound. The video is read twice and never stands in
+memory: once to find the face, once to move it.
+
+A method is one entry of :data:`METHODS`: a function that takes a :class:`Request` and returns the wanted motion, as
+many frames as ``request.motion``, absolute, on the same rig. It need not care for speech, for where stretches begin and
+end, or for frames without a face: the pipeline keeps the lips, fades with ``request.plan.amount`` and leaves everything
+else untouched. A renderer is one entry of :data:`RENDERERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tyro.conf import arg
+
+from mien.direction import Direction
+from mien.errors import InputError, OutputError
+from mien.progress import Progress, track
+from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_direction, plan_spans
+from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
+
+if TYPE_CHECKING:
+    from mien.perception.tracking import Track
+    from mien.rendering.video import VideoRenderer
+
+_LOST = 0.25  # s in which an emotion fades where the face goes out of sight
+
+
+@dataclass(frozen=True)
+class RedirectOptions:
+    """Change the emotion in a video and keep the speech.
+
+    Outside the stretches asked for, and where no face is seen, the pictures stay as they are; the sound stays
+    everywhere. The ending of -o decides what is made: .mp4, .webm, .gif, a folder of frames (no ending), or only the
+    new motion as .npz or Live Link Face .csv.
+    """
+
+    input: Annotated[Path, arg(aliases=("-i",))]
+    """Video of a face."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Where to write the result."""
+
+    emotion: Annotated[str | None, arg(aliases=("-e",))] = None
+    """What to feel when: happy:0.8, or stretches as in "2s-5s:happy:0.8, 6s-9s:sad"."""
+
+    direction: Annotated[str | None, arg(aliases=("-d",))] = None
+    """Emotion over time by keyframes as in mien speak, or a .yaml or .json file; neutral leaves the video alone."""
+
+    reference: tuple[Path, ...] = ()
+    """Clips of anybody, videos or motion files; the face then feels as they do (method ned)."""
+
+    method: Literal["rules", "ned"] | None = None
+    """rules adds the emotion that mien speak shows; ned translates the motion with a network. Default: rules, or ned
+    where there is a reference."""
+
+    intensity: float = 1.0
+    """Factor on all intensities, 0 to 1."""
+
+    person: Path | None = None
+    """Folder of the person, made by mien prepare or mien person, for methods and renderers that know somebody."""
+
+    faithful: bool = False
+    """Take the mouth of the method as well, as the papers do; the lips then no longer fit the sound."""
+
+    renderer: Literal["warp"] = "warp"
+    """warp moves the pixels of the video itself."""
+
+    face: int | None = None
+    """Which face, counted from 1 for the largest. Default: the largest."""
+
+    crf: int = 12
+    """H.264 quality: 0 is lossless, 12 hides the second encoding, 51 is the worst."""
+
+    seed: int = 0
+    """Of everything random; the same seed gives the same frames."""
+
+
+@dataclass(frozen=True)
+class RedirectResult:
+    """What was made.
+
+    Attributes:
+        output: the file or folder.
+        n_frames: length in frames.
+        changed: frames that differ from the video's.
+        fps: frames per second.
+        method: what changed the emotion.
+    """
+
+    output: Path
+    n_frames: int
+    changed: int
+    fps: float
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a method is asked for.
+
+    Attributes:
+        motion: of the face as it was tracked, absolute, on the builtin rig.
+        identity: the person's neutral face.
+        shots: first frame of every shot.
+        plan: what to feel, frame by frame.
+        references: motions to take the emotion from.
+        person: a prepared person's folder.
+        seed: of everything random.
+        progress: where long work is reported.
+    """
+
+    motion: FaceMotion
+    identity: FaceIdentity
+    shots: tuple[int, ...]
+    plan: EmotionPlan
+    references: tuple[FaceMotion, ...] = ()
+    person: Path | None = None
+    seed: int = 0
+    progress: Progress | None = None
+
+
+Method = Callable[[Request], FaceMotion]
+
+
+def _rules(request: Request) -> FaceMotion:
+    """The emotion lane of ``mien speak`` over the tracked motion."""
+    from mien.motion.emotion import emotion_over
+
+    return emotion_over(request.motion, request.plan.weights, shots=request.shots, seed=request.seed)
+
+
+METHODS: Mapping[str, Method] = {"rules": _rules}
+"""Name → what changes the motion."""
+
+
+def _warp(options: RedirectOptions) -> VideoRenderer:
+    from mien.rendering.video import WarpVideoRenderer
+
+    return WarpVideoRenderer()
+
+
+RENDERERS: Mapping[str, Callable[[RedirectOptions], VideoRenderer]] = {"warp": _warp}
+"""Name → what draws the frames."""
+
+
+def redirect(options: RedirectOptions, progress: Progress | None = None) -> RedirectResult:
+    """Make the video with another emotion.
+
+    Raises:
+        InputError: if the video, the emotion or a reference cannot be used.
+        NoFaceError: if the video shows no face.
+        OutputError: if the ending is unknown or the place cannot be written.
+    """
+    from mien.perception.tracking import track_video
+
+    method, wish = _checked(options)
+    write = _writer(options, method)
+    renderer = RENDERERS[options.renderer](options)
+    references = tuple(_motion_of(path, progress) for path in options.reference)
+    seen = track_video(options.input, face=options.face, progress=progress)
+    motion = redirected(seen, wish, method, options, references, progress)
+    write(seen, motion, renderer, progress)
+    changed = int((motion.expression != seen.motion.expression).any(1).sum())
+    return RedirectResult(options.output, len(motion), changed, motion.fps, method)
+
+
+def redirected(
+    seen: Track,
+    wish: Direction | tuple[EmotionSpan, ...],
+    method: str,
+    options: RedirectOptions,
+    references: tuple[FaceMotion, ...] = (),
+    progress: Progress | None = None,
+) -> FaceMotion:
+    """The tracked motion as it was wished for; rows that nothing is wished for are exactly the track's."""
+    from mien.motion.keep_speech import keep_speech
+
+    plan = _plan(wish, seen, options.intensity)
+    request = Request(seen.motion, seen.identity, seen.shots, plan, references, options.person, options.seed, progress)
+    wanted = METHODS[method](request)
+    if not options.faithful:
+        wanted = keep_speech(seen.motion, wanted, identity=seen.identity, shots=seen.shots)
+    amount = plan.amount[:, None]
+    own = seen.motion.expression
+    mixed = np.where(amount > 0, own + amount * (wanted.expression - own), own)
+    return replace(seen.motion, expression=mixed)
+
+
+def _plan(wish: Direction | tuple[EmotionSpan, ...], seen: Track, intensity: float) -> EmotionPlan:
+    """The wish frame by frame, faded out where the face is not seen."""
+    n, fps = len(seen.motion), seen.motion.fps
+    plan = plan_direction(wish, n, fps) if isinstance(wish, Direction) else plan_spans(wish, n, fps)
+    return replace(
+        plan,
+        weights=plan.weights * np.float32(intensity),
+        va=plan.va * np.float32(intensity),
+        intensity=plan.intensity * np.float32(intensity),
+        amount=plan.amount * visibility(seen.found, seen.shots, fps),
+    )
+
+
+def visibility(found: npt.NDArray[np.bool_], shots: tuple[int, ...], fps: float) -> Array:
+    """``(T,)`` 0 where no face was seen, rising to 1 away from there; a cut needs no rise."""
+    seen = np.ones(len(found), np.float32)
+    frames = np.arange(len(found))
+    for start, end in zip(shots, (*shots[1:], len(found)), strict=True):
+        lost = np.flatnonzero(~found[start:end]) + start
+        if len(lost):
+            away = np.abs(frames[start:end, None] - lost).min(1)
+            seen[start:end] = np.clip(away / (_LOST * fps), 0, 1)
+    return seen
+
+
+def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSpan, ...]]:
+    """The method and the wish, after a look at whether the options go together."""
+    for flag, value, low, high in (
+        ("--intensity", options.intensity, 0, 1), ("--crf", options.crf, 0, 51), ("--seed", options.seed, 0, 2**32 - 1),
+        ("--face", options.face or 1, 1, 99),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+    if options.emotion is not None and options.direction is not None:
+        raise InputError("--emotion and --direction are both given", "give one of them")
+    if options.emotion is None and options.direction is None and not options.reference:
+        raise InputError("no emotion is asked for", 'give --emotion "2s-5s:happy:0.8", -d or --reference')
+    method = options.method or ("ned" if options.reference else "rules")
+    if options.reference and method != "ned":
+        raise InputError(f"--method {method} takes no --reference", "use --method ned, or leave --reference out")
+    if options.direction is not None:
+        if options.reference:
+            raise InputError("--direction and --reference are both given", 'say when with --emotion "2s-5s:0.8"')
+        return method, Direction.parse(options.direction)
+    spans = parse_spans(options.emotion) if options.emotion is not None else (EmotionSpan(None),)
+    for span in spans:
+        if options.reference and span.emotion is not None:
+            raise InputError(
+                f"--emotion {options.emotion}: the reference says what to feel", 'say only when, as in "2s-5s:0.8"'
+            )
+        if not options.reference and span.emotion is None:
+            raise InputError(f"--emotion {options.emotion}: names no emotion", 'write it as in "2s-5s:happy:0.8"')
+    return method, spans
+
+
+def _motion_of(path: Path, progress: Progress | None) -> FaceMotion:
+    """The motion in a file, or of the face in a video."""
+    from mien.media.motion_file import ENDINGS, read_motion
+    from mien.perception.tracking import track_video
+
+    return read_motion(path) if path.suffix.lower() in ENDINGS else track_video(path, progress=progress).motion
+
+
+def _portraits(seen: Track, frames: Iterator[Frame]) -> Iterator[Portrait]:
+    for index, frame in enumerate(frames):
+        if index >= len(seen.motion):
+            return
+        yield seen.portrait(index, frame)
+
+
+def _writer(
+    options: RedirectOptions, method: str
+) -> Callable[[Track, FaceMotion, VideoRenderer, Progress | None], None]:
+    """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
+    from mien.media.image import require_file
+    from mien.media.output import check_output
+    from mien.media.provenance import provenance
+    from mien.media.video import VideoReader, output_kind, write_video
+
+    require_file(options.input, "video")
+    for path in options.reference:
+        require_file(path, "reference clip")
+    inputs: dict[str, Path | None] = {"video": options.input}
+    inputs |= {f"reference {number}": path for number, path in enumerate(options.reference, 1)}
+    inputs["direction"] = _file_of(options.direction)
+
+    def record() -> dict[str, Any]:
+        settings = asdict(options) | {"method": method}
+        return provenance("redirect", inputs=inputs, settings=settings, seed=options.seed)
+
+    if options.output.suffix.lower() in (".npz", ".csv"):
+        check_output(options.output, inputs=inputs.values())
+
+        def write_file(seen: Track, motion: FaceMotion, renderer: VideoRenderer, progress: Progress | None) -> None:
+            from mien.media.motion_file import write_motion
+
+            write_motion(options.output, motion, provenance=record())
+
+        return write_file
+
+    try:
+        kind = output_kind(options.output)
+    except OutputError as error:
+        raise OutputError(error.what, "end -o in .mp4, .webm, .gif, .npz, .csv or / (frames)") from None
+    check_output(options.output, folder=kind == "frames", inputs=inputs.values())
+
+    def write_pictures(seen: Track, motion: FaceMotion, renderer: VideoRenderer, progress: Progress | None) -> None:
+        reader = VideoReader(options.input)
+        frames = renderer.render(_portraits(seen, iter(reader)), motion)
+        write_video(
+            options.output,
+            track(frames, progress, "render", len(motion)),
+            motion.fps,
+            sound=options.input if reader.has_sound and kind in ("mp4", "webm") else None,
+            provenance=record(),
+            crf=options.crf,
+            n_frames=len(motion),
+        )
+
+    return write_pictures
+
+
+def _file_of(direction: str | None) -> Path | None:
+    """The file that ``--direction`` names, if it names one."""
+    is_file = direction is not None and Path(direction).suffix.lower() in (".yaml", ".yml", ".json")
+    return Path(str(direction)) if is_file else None
