@@ -91,6 +91,15 @@ def test_head_angles_of_a_tilted_head():
     assert np.abs(metrics.head_angles(clip)[:, :2]).max() < 0.05
 
 
+def test_a_steadied_face_keeps_its_expression_and_loses_its_turn():
+    rng = np.random.default_rng(1)
+    points = rng.normal(0, 50, (478, 3)).astype(np.float32)
+    smiling = points.copy()
+    smiling[61] += (5, 3, 0)
+    clip = np.stack([1.1 * turned(smiling, 7) + 20, turned(points, -3)])
+    assert np.abs(metrics.steadied(clip, points) - [smiling, points]).max() < 1e-3
+
+
 def test_lips_that_move_in_silence_are_flagged():
     level = np.repeat([0.0, -60, 0], 20)
     speech = 0.05 + 0.04 * np.sin(np.arange(60))

@@ -11,6 +11,7 @@ from mien.metrics.landmarks import (
     landmark_distance,
     lip_aperture,
     silent_lip_stability,
+    steadied,
 )
 from mien.metrics.meshes import lip_vertex_error, mean_vertex_error, upper_face_dynamics
 from mien.metrics.motion import (
@@ -43,6 +44,6 @@ __all__ = [
     "closure_from_openness", "closure_rate", "cosine_similarity", "emotion_accuracy", "eye_distance", "eye_openness",
     "face_height", "frechet_distance", "head_angles", "head_pose_distance", "landmark_distance", "lip_aperture",
     "lip_vertex_error", "log_mel", "match_events", "mean_vertex_error", "ms_ssim", "pearson", "psnr", "r_squared",
-    "rmse", "second_difference", "silent_lip_stability", "sound_level", "spearman", "ssim", "sync_score",
+    "rmse", "second_difference", "silent_lip_stability", "sound_level", "spearman", "ssim", "steadied", "sync_score",
     "upper_face_dynamics", "va_error",
 ]  # fmt: skip

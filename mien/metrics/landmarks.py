@@ -118,24 +118,48 @@ def silent_lip_stability(aperture: npt.ArrayLike, level: npt.ArrayLike) -> float
     return float(silent.std() / spoken.std())
 
 
-def head_angles(landmarks: Array) -> Array:
-    """``(T, 3)`` degrees of the head's pitch, yaw and roll against the middle of the clip, from bones that stay rigid.
+def head_angles(landmarks: Array, reference: Array | None = None) -> Array:
+    """``(T, 3)`` degrees of the head's pitch, yaw and roll against a reference pose, the clip's middle by default.
 
-    The rotation (Kabsch 1976) between the points of forehead, temples, eye corners and nose bridge of each frame and
-    their median over time; depth as mediapipe gives it. Small angles: the axis-angle vector. Pitch is positive
-    downwards, yaw to the subject's left, roll counter-clockwise as the viewer sees it.
+    The rotation (Kabsch 1976) of points that no expression moves (nose bridge, eye corners, temples), depth as
+    mediapipe gives it, as an axis-angle vector. Pitch is positive downwards, yaw to the subject's left, roll
+    counter-clockwise as the viewer sees it.
+
+    Args:
+        landmarks: ``(T, 478, 3)`` px.
+        reference: ``(478, 3)`` px.
     """
-    points = np.asarray(landmarks, np.float64)[:, _RIGID] * (1, -1, -1)  # y up, z to the viewer
-    points = points - points.mean(1, keepdims=True)
-    points /= np.linalg.norm(points, axis=(1, 2), keepdims=True)
-    middle = np.median(points, axis=0)
-    u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", points, middle))
-    u[:, :, -1] *= np.sign(np.linalg.det(u @ vt))[:, None]
-    turn = u @ vt
+    turn, _, _ = _rigid_motion(landmarks, reference)
     axis = np.stack([turn[:, 2, 1] - turn[:, 1, 2], turn[:, 0, 2] - turn[:, 2, 0], turn[:, 1, 0] - turn[:, 0, 1]], -1)
     sine = np.linalg.norm(axis, axis=-1) / 2
     angle = np.arctan2(sine, (np.trace(turn, axis1=1, axis2=2) - 1) / 2)
-    return np.asarray(np.rad2deg(axis / 2 * (angle / np.maximum(sine, 1e-12))[:, None]), np.float32)
+    return np.asarray(np.rad2deg(axis / 2 * (angle / np.maximum(sine, 1e-12))[:, None]) * (1, -1, -1), np.float32)
 
 
-_RIGID = [10, 151, 9, 8, 168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 234, 454]
+def steadied(landmarks: Array, reference: Array | None = None) -> Array:
+    """``(T, 478, 3)`` px as if the head had stayed in the reference pose (the clip's middle), with its expression.
+
+    Turned, scaled and shifted back by what :func:`head_angles` finds, so that a lip gap or a brow's height does not
+    change because the head nods.
+    """
+    turn, scale, middle = _rigid_motion(landmarks, reference)
+    points = np.asarray(landmarks, np.float64)
+    centred = (points - points[:, _RIGID].mean(1, keepdims=True)) / scale[:, None, None]
+    return np.asarray(np.einsum("tki,tij->tkj", centred, turn) + middle, np.float32)
+
+
+def _rigid_motion(
+    landmarks: Array, reference: Array | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Rotations ``(T, 3, 3)`` and scales ``(T,)`` of the rigid points against the reference; its middle ``(3,)``."""
+    points = np.asarray(landmarks, np.float64)[:, _RIGID]
+    still = np.median(points, axis=0) if reference is None else np.asarray(reference, np.float64)[_RIGID]
+    middle = still.mean(0)
+    centred, still = points - points.mean(1, keepdims=True), still - middle
+    u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", centred, still))
+    u[:, :, -1] *= np.sign(np.linalg.det(u @ vt))[:, None]
+    scale = np.linalg.norm(centred, axis=(1, 2)) / np.linalg.norm(still)
+    return u @ vt, scale, middle
+
+
+_RIGID = [168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 234, 454]  # nose bridge, eye corners, temples
