@@ -8,7 +8,7 @@ grows by some 6 kB per frame and no picture is kept.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,18 +133,29 @@ def track_video(
         InputError: if the clip is empty.
     """
     frames, fps, n_frames, what = _opened(video, fps)
-    sight = _watch(track(frames, progress, "track", n_frames), face, backend or MediapipeBackend(), what)
-    return _solved(sight, fps)
+    sight = watch(track(frames, progress, "track", n_frames), face=face, backend=backend)
+    return solve(sight, fps, name=what)
 
 
 @dataclass(frozen=True, eq=False)
-class _Sight:
-    """What was seen while the clip streamed by."""
+class Sight:
+    """What was seen while a clip, or a stretch of it, streamed by.
+
+    Attributes:
+        landmarks: ``(T, 478, 3)`` pixels; zero where not found.
+        found: ``(T,)`` where the face was seen.
+        size: height and width of the pictures.
+        cuts: frames with which a new shot starts; a first frame that nothing came before is none.
+        face: which face was asked for.
+        most_faces: the largest number of faces that any search found.
+    """
 
     landmarks: Array
     found: npt.NDArray[np.bool_]
     size: tuple[int, int]
-    shots: tuple[int, ...]
+    cuts: tuple[int, ...]
+    face: int | None
+    most_faces: int
 
 
 def _opened(video: str | Path | Iterable[Frame], fps: float | None) -> tuple[Iterable[Frame], float, int | None, str]:
@@ -158,20 +169,33 @@ def _opened(video: str | Path | Iterable[Frame], fps: float | None) -> tuple[Ite
     return video, fps, None, "the clip"
 
 
-def _watch(frames: Iterable[Frame], face: int | None, backend: LandmarkBackend, what: str) -> _Sight:
-    """Find one face in every frame, starting anew at shot cuts and where it was lost."""
+def watch(
+    frames: Iterable[Frame],
+    *,
+    face: int | None = None,
+    previous: Array | None = None,
+    backend: LandmarkBackend | None = None,
+) -> Sight:
+    """Find one face in every frame, starting anew at shot cuts and where it was lost.
+
+    Args:
+        frames: ``(H, W, 3)`` uint8 RGB.
+        face: which face of each shot's first picture with faces, 1 for the largest; the largest if ``None``.
+        previous: ``(478, 3)`` where the face was in the frame before the first, if that is known.
+        backend: what finds landmarks; mediapipe if ``None``.
+    """
+    backend = backend or MediapipeBackend()
     landmarks: list[Array] = []
     found: list[bool] = []
-    shots = [0]
-    previous: Array | None = None
-    last_seen: Array | None = None
+    cuts: list[int] = []
+    last_seen = previous
     size = (0, 0)
     most_faces = 0
     missing = np.zeros((478, 3), np.float32)
-    for index, (frame, is_cut) in enumerate(_with_cuts(frames)):
+    for index, (frame, is_cut) in enumerate(cut_positions(frames)):
         size = frame.shape[:2]
         if is_cut and index:
-            shots.append(index)
+            cuts.append(index)
             previous = last_seen = None
         current = None if previous is None else backend.follow(frame, previous)
         if current is None and _worth_a_search(found):
@@ -182,23 +206,8 @@ def _watch(frames: Iterable[Frame], face: int | None, backend: LandmarkBackend, 
         found.append(current is not None)
         previous = current
         last_seen = last_seen if current is None else current
-    if not landmarks:
-        raise InputError(f"{what}: has no frames", "give a clip with at least one picture")
-    if not any(found):
-        if most_faces:
-            raise NoFaceError(f"{what}: face {face} asked for, but there are never more than {most_faces}")
-        raise NoFaceError(
-            f"{what}: no face found in {len(found)} frames", "give a clip that shows a face from the front"
-        )
-    lost = len(found) - sum(found)
-    if lost:
-        _log.warning("%s: no face in %d of %d frames; motion is filled in between", what, lost, len(found))
-    return _Sight(np.stack(landmarks), np.array(found), (size[0], size[1]), tuple(shots))
-
-
-def _with_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """Every frame, and whether a new shot starts with it."""
-    return cut_positions(frames)
+    stacked = np.stack(landmarks) if landmarks else np.zeros((0, 478, 3), np.float32)
+    return Sight(stacked, np.array(found, np.bool_), (size[0], size[1]), tuple(cuts), face, most_faces)
 
 
 def _worth_a_search(found: list[bool]) -> bool:
@@ -231,23 +240,46 @@ def _again(faces: list[Array], last_seen: Array | None, face: int | None) -> Arr
     return faces[nearest] if distances[nearest] < 2 * (right - left) else None
 
 
-def _solved(sight: _Sight, fps: float) -> Track:
-    """Identity, motion, cameras and blinks from landmarks."""
+def solve(sight: Sight, fps: float, *, name: str | Path = "the clip") -> Track:
+    """Identity, motion, cameras and blinks from what was seen.
+
+    Args:
+        sight: the whole clip.
+        fps: frames per second.
+        name: what to call the clip in notes and errors.
+
+    Raises:
+        NoFaceError: if no picture shows the face.
+        InputError: if the clip is empty.
+    """
+    if not len(sight.found):
+        raise InputError(f"{name}: has no frames", "give a clip with at least one picture")
+    n_found = int(sight.found.sum())
+    if not n_found and sight.most_faces:
+        raise NoFaceError(f"{name}: face {sight.face} asked for, but there are never more than {sight.most_faces}")
+    if not n_found:
+        raise NoFaceError(
+            f"{name}: no face found in {len(sight.found)} frames", "give a clip that shows a face from the front"
+        )
+    if n_found < len(sight.found):
+        lost = len(sight.found) - n_found
+        _log.warning("%s: no face in %d of %d frames; motion is filled in between", name, lost, len(sight.found))
     rig = load_rig()
+    shots = (0, *sight.cuts)
     landmarks = interpolate_gaps(sight.landmarks, sight.found)
     raw = load_reader()(landmarks)
     identity = fit_identity(rig, rest_expression(rig, raw), landmarks, _frame_weights(raw, sight.found))
-    expression = np.clip(smooth(raw, sight.shots, fps), 0, 1)
+    expression = np.clip(smooth(raw, shots, fps), 0, 1)
     poses = find_poses(rig, identity, expression, landmarks)
     poses = Poses(
-        smooth(poses.scale[:, None], sight.shots, fps)[:, 0],
-        _smooth_rotations(poses.rotation, sight.shots, fps),
-        smooth(poses.origin, sight.shots, fps),
+        smooth(poses.scale[:, None], shots, fps)[:, 0],
+        _smooth_rotations(poses.rotation, shots, fps),
+        smooth(poses.origin, shots, fps),
     )
     lids = np.maximum(expression[:, _EYE_BLINKS[0]], expression[:, _EYE_BLINKS[1]])
     gaze = find_gaze(rig, identity, landmarks, poses)
     # Closed lids hide the iris, and the network then guesses: look where the eyes looked before and after.
-    gaze = smooth(interpolate_gaps(gaze, lids < 0.6).reshape(-1, 6), sight.shots, fps).reshape(-1, 2, 3)
+    gaze = smooth(interpolate_gaps(gaze, lids < 0.6).reshape(-1, 6), shots, fps).reshape(-1, 2, 3)
     # What the network reads and what the lids' gap says err on different faces, so blinks are sought in their mean.
     closure = (raw[:, list(_EYE_BLINKS)].mean(axis=1) + find_lid_closure(rig, landmarks, sight.found)) / 2
     origin = np.median(poses.origin[sight.found], axis=0)
@@ -261,7 +293,7 @@ def _solved(sight: _Sight, fps: float) -> Track:
         found=sight.found,
         landmarks=landmarks,
         size=sight.size,
-        shots=sight.shots,
+        shots=shots,
         blinks=tuple(find_blinks(closure, fps)),
     )
 
