@@ -26,15 +26,21 @@ from mien.perception.geometry import (
     find_poses,
     fit_identity,
     motion_from,
+    project,
     rest_expression,
+    upwards,
 )
 from mien.perception.landmarks import LandmarkBackend, MediapipeBackend, face_box, person_mask
 from mien.perception.reader import load_reader
 from mien.progress import Progress, track
+from mien.rotations import matrix_from_axis_angle
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait
 
 _PATIENT_EVERY = 25
 """A slow search for small or unclear faces is made in every such frame that has none."""
+
+_BLOCK, _SOME = 512, 64
+"""Frames, and landmarks, that are worked on at once, so that long clips take no more memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -135,6 +141,29 @@ def track_video(
     frames, fps, n_frames, what = _opened(video, fps)
     sight = watch(track(frames, progress, "track", n_frames), face=face, backend=backend)
     return solve(sight, fps, name=what)
+
+
+def beyond_rig(seen: Track) -> Array:
+    """What the landmarks of a clip show that the rig's expressions leave out.
+
+    Returns:
+        ``(T, 478, 3)`` metres at zero pose, smoothed over time; nothing at the irises, which gaze moves, and nothing in
+        depth as the camera sees it, which landmarks only guess.
+    """
+    rig, n_frames = load_rig(), len(seen.motion)
+    found = np.zeros((n_frames, 478, 3), np.float32)
+    for start in range(0, n_frames, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        motion, cameras = seen.motion[block], seen.cameras[block]
+        left = upwards(seen.landmarks[block] - project(rig, seen.identity, motion, cameras)) / cameras[:, None, :1]
+        left[..., 2] = 0
+        found[block] = left @ matrix_from_axis_angle(motion.head_pose)
+    found[:, 468:] = 0
+    for start in range(0, 468, _SOME):  # a few landmarks at a time, for smoothing takes several copies
+        some = slice(start, start + _SOME)
+        part = found[:, some]
+        found[:, some] = smooth(part.reshape(n_frames, -1), seen.shots, seen.motion.fps).reshape(part.shape)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

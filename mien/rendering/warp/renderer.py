@@ -31,6 +31,9 @@ from mien.types import Array, FaceMotion, Frame, Portrait
 _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
 """A photo turns freely up to the first angle; beyond, ever less, never past the second."""
 
+_VIEWER = 0.6
+"""Metres from which the head is seen when it comes nearer or goes back."""
+
 _FLIP = np.array([1, -1, 1], np.float32)
 """From y up to y down."""
 
@@ -42,6 +45,9 @@ _SKIN_SAMPLES = (50, 280, 205, 425, 187, 411, 199, 200, 194, 418, 175)
 
 _MOUTH_SHOWS = 0.06
 """Lips further apart than this show enough of the mouth to keep the photo's own picture of it."""
+
+_MOUTH_FILMED = 0.01
+"""In a filmed frame, lips further apart than this show what is behind them."""
 
 _STIR = 0.006
 """Movements of this part of the face height bring the inlays in fully; smaller ones fade them in."""
@@ -64,7 +70,7 @@ class _Moved:
     expression: Array  # (478, 3)
     parts: Array  # (V, 3) the rig's vertices, head turned
     gaze: Array  # (2, 2) left, right
-    turn: Array  # (3, 3)
+    turn: Array  # (3, 3) with the head's size in it
     shift: Array  # (2,)
     back: Array  # (2, 2) undoes the turn in the picture plane
     carried: Array  # (3, 2) how far the head takes what is behind each of the holes
@@ -87,11 +93,13 @@ class _Scratch:
 class WarpRenderer:
     """Draws a portrait in motion; the whole picture, at its own size."""
 
-    def __init__(self, portrait: Portrait) -> None:
+    def __init__(self, portrait: Portrait, *, filmed: bool = False) -> None:
         """Prepare everything that does not change from frame to frame (well under a second at 1080p).
 
         Args:
             portrait: the photo with the face tracked in it.
+            filmed: the picture is a frame of a video, whose mouth will stay about as open as it is: whatever it shows
+                between the lips is kept and follows them, and nothing is made up.
         """
         self._portrait = portrait
         self._photo = np.ascontiguousarray(portrait.image)
@@ -118,8 +126,9 @@ class WarpRenderer:
         self._height = float(np.linalg.norm(landmarks[10] - landmarks[152]))
         lips = rig.closures["lips"]
         gaps = np.linalg.norm(landmarks[lips[:, 0], :2] - landmarks[lips[:, 1], :2], axis=1)
-        self._mouth_open = float(gaps.max()) > _MOUTH_OPEN * self._height
+        self._mouth_open = float(gaps.max()) > (_MOUTH_FILMED if filmed else _MOUTH_OPEN) * self._height
         self._mouth_shows = float(gaps.max()) > _MOUTH_SHOWS * self._height
+        self._mouth_follows = filmed and self._mouth_open
         if not self._mouth_open:
             landmarks = close_lips(self._photo, landmarks, lips, self._height)
         self._points = landmarks
@@ -174,7 +183,8 @@ class WarpRenderer:
 
         Args:
             motion: relative to the photo: no motion is the photo. Weights are added to those of the photo's own
-                expression and limited to [0, 1]; rotations are about the head's own axes.
+                expression and limited to [0, 1]; rotations are about the head's own axes. A translation towards the
+                viewer makes the head larger.
 
         Yields:
             ``(H, W, 3)`` frames, equal bytes for equal motion.
@@ -187,6 +197,23 @@ class WarpRenderer:
         scratch = _Scratch()
         for index in range(len(motion)):
             yield self._draw(self._move(motion, index), scratch)
+
+    def translation_for(self, head_pose: Array, shift: Array, nearer: Array) -> Array:
+        """What makes the middle of the face go somewhere although the head turns about the base of the skull.
+
+        Args:
+            head_pose: ``(T, 3)`` rad, as it will be rendered.
+            shift: ``(T, 2)`` metres in the picture plane, x right and y up.
+            nearer: ``(T,)`` how many times as large as in the photo the head looks.
+
+        Returns:
+            ``(T, 3)`` metres for :attr:`FaceMotion.translation`.
+        """
+        turn = np.stack([self._turn(pose, size) for pose, size in zip(head_pose, nearer.tolist(), strict=True)])
+        arm = self._points[:468].mean(0) - self._frame.pivot
+        moved = (turn @ arm - arm) * _FLIP / self._scale
+        depth = _VIEWER * (1 - 1 / nearer)
+        return np.concatenate([shift - moved[:, :2], depth[:, None]], 1).astype(np.float32)
 
     def _weights(self, motion: FaceMotion, index: int) -> Array:
         weights = np.zeros(len(self._rig.expression_names), np.float32)
@@ -204,10 +231,8 @@ class WarpRenderer:
         change = ((weights - self._rest_weights) @ self._basis).reshape(-1, 3)
         if motion.offsets is not None:
             change += motion.offsets[index] @ self._to_picture
-        # Turns about the head's own axes, seen in picture space (y down).
-        rotation = self._rest_rotation @ _matrix(_limited(motion.head_pose[index])) @ self._rest_rotation.T
-        turn: Array = np.asarray(rotation * _FLIP * _FLIP[:, None], np.float32)
-        x, y = motion.translation[index, :2].tolist()
+        x, y, z = motion.translation[index].tolist()
+        turn = self._turn(motion.head_pose[index], _VIEWER / (_VIEWER - min(z, 0.5 * _VIEWER)))
         shift = np.array([x * self._scale, -y * self._scale], np.float32)
         gaze = np.stack([self._gaze(eye, motion.eye_pose[index, eye]) for eye in range(2)])
         parts = self._turned(self._rest_parts + change, turn, shift)
@@ -216,6 +241,11 @@ class WarpRenderer:
         back = np.array([[d, -b], [-c, a]], np.float32) / np.float32(a * d - b * c)
         carried = (self._turned(self._middles, turn, shift) - self._middles)[:, :2]
         return _Moved(weights, expression, parts, gaze, turn, shift, back, carried)
+
+    def _turn(self, head_pose: Array, nearer: float) -> Array:
+        """A turn about the head's own axes, seen in picture space (y down), with the head's size in it."""
+        rotation = self._rest_rotation @ _matrix(_limited(head_pose)) @ self._rest_rotation.T
+        return np.asarray(nearer * rotation * _FLIP * _FLIP[:, None], np.float32)
 
     def _gaze(self, eye: int, pose: Array) -> Array:
         """How far the iris moves in its socket, pixels."""
@@ -333,6 +363,9 @@ class WarpRenderer:
         stir = float(np.abs(moved.expression[loop]).max())
         if stir < _NOTICEABLE:
             return
+        if self._mouth_follows:
+            contour = self._contour("lips_inner", now)
+            return self._mouth.stretch(out, contour, min(stir / (_STIR * self._height), 1.0))
         if self._mouth_shows:
             growth = np.full(len(self._surface.contours["lips_inner"]), min(stir / (_STIR * self._height), 1.0))
         else:
