@@ -211,14 +211,18 @@ class EmotionKey:
 
 @dataclass(frozen=True, slots=True)
 class Lips:
-    """How far the lips move (``gain`` 0 to 2), and what moves them (``source``: ``speech`` or ``none``)."""
+    """How far the lips move (``gain`` 0 to 2; ``None``: the style's habit), and what moves them.
 
-    gain: Curve = ONE
+    ``source`` is ``speech`` or ``none``.
+    """
+
+    gain: Curve | None = None
     source: str = "speech"
 
     def __post_init__(self) -> None:
-        self.gain.check(0, 2, "gain of lips")
-        check_choice(self.source, ("speech", "none"), "lips source")
+        if self.gain is not None:
+            self.gain.check(0, 2, "gain of lips")
+        check_choice(self.source, ("speech", "voca", "none"), "lips source")
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,9 +230,13 @@ def _curve(node: _Node, default: float) -> Curve:
         return Curve(tuple(keys))
 
 
-def _curves(node: _Node, lane: type[T], main: str) -> T:
-    """A lane made of curves: a mapping of them, or just the main one."""
+def _curves(node: _Node, lane: type[T], main: str, **plain: float) -> T:
+    """A lane made of curves: a mapping of them, or just the main one.
+
+    ``plain`` is where curves start that a lane may leave open.
+    """
     defaults = {f.name: f.default.keys[0][1] for f in fields(lane) if isinstance(f.default, Curve)}  # type: ignore[arg-type]
+    defaults |= plain
     texts = tuple(f.name for f in fields(lane) if f.name not in defaults)  # type: ignore[arg-type]
     entries = node.mapping((*defaults, *texts), "key") if node.kind == "mapping" else {main: node}
     values: dict[str, Any] = {}
@@ -307,7 +311,7 @@ def _transition(node: _Node) -> float:
 _READERS: Mapping[str, Any] = {
     "emotion": _emotion,
     "transition": _transition,
-    "lips": lambda node: _curves(node, Lips, "gain"),
+    "lips": lambda node: _curves(node, Lips, "gain", gain=1),
     "style": _style,
     "blink": _blink,
     "regions": _regions,

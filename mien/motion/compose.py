@@ -2,8 +2,8 @@
 
 The rules, in the order in which they are applied:
 
-1.  Regions: a gain scales what lips, emotion and habits do in a region; a source replaces it. Blinks, gaze and head
-    have lanes of their own and are not scaled.
+1.  Regions: a source replaces what lips, emotion and habits do in a region; a gain scales what is there then. Blinks,
+    gaze and head have lanes of their own and are not scaled.
 2.  The mouth belongs to the speech. While somebody speaks, an emotion keeps its shape of the corners, but only
     part of its opening; while nobody speaks it does not part the lips at all. Where the lips round (o, u, w), a
     smile or a stretch gives way. Where no speech drives the lips, the emotion has the mouth to itself.
@@ -94,7 +94,7 @@ def compose(
     scale = _expression_gains(gains or {}, len(lips))
     parts = [lane.expression * scale for lane in (lips, emotion, habits)]
     for region, source in (sources or {}).items():
-        _take_region(parts, region, source, lips)
+        _take_region(parts, region, source, lips, scale)
     spoken, felt, usual = parts
     still = np.zeros((1, len(ARKIT_NAMES)), np.float32)
     photo = rest.expression if rest is not None else still
@@ -142,7 +142,7 @@ def _expression_gains(gains: Mapping[str, Array], n_frames: int) -> Array:
     return scale
 
 
-def _take_region(parts: list[Array], region: str, source: FaceMotion, like: FaceMotion) -> None:
+def _take_region(parts: list[Array], region: str, source: FaceMotion, like: FaceMotion, scale: Array) -> None:
     """Put a source's movement of a region in the place of the lanes' (in ``parts``; the sum goes into the first)."""
     moved = source.resample(like.fps)
     rows = np.arange(len(like)) % max(len(moved), 1)
@@ -151,7 +151,7 @@ def _take_region(parts: list[Array], region: str, source: FaceMotion, like: Face
         if share and name in moved.expression_names and not name.startswith(("eyeBlink", "eyeLook")):
             for part in parts:
                 part[:, _INDEX[name]] *= 1 - share
-            parts[0][:, _INDEX[name]] += share * moved.column(name)[rows]
+            parts[0][:, _INDEX[name]] += share * moved.column(name)[rows] * scale[:, _INDEX[name]]
 
 
 def _yield_to_speech(felt: Array, spoken: Array, voice: Voice | None) -> Array:

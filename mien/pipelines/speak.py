@@ -121,6 +121,7 @@ def perform(
     rest: FaceMotion | None = None,
     identity: FaceIdentity | None = None,
     seed: int = 0,
+    voca: Voca | None = None,
     progress: Progress | None = None,
 ) -> FaceMotion:
     """Play a direction to a speech: every lane on its own, then composed.
@@ -131,13 +132,15 @@ def perform(
         rest: the expression of the photo that will move, one frame; ``None`` for a neutral face.
         identity: whose photo it is.
         seed: of everything random.
+        voca: the network of ``lips.source: voca``; ``None`` takes the one that ships.
         progress: told about reference clips that have to be tracked.
 
     Returns:
         Motion on the builtin rig, as many frames as ``speech`` has.
 
     Raises:
-        InputError: if a reference file of the direction cannot be used.
+        InputError: if a reference file of the direction, or its lips.speaker, cannot be used.
+        MissingExtraError: if the direction asks for VOCA and PyTorch is not installed.
     """
     from mien.face.rhythm import speaking
     from mien.motion.blink import NATURAL_RATE, blinks, schedule
@@ -145,19 +148,21 @@ def perform(
     from mien.motion.emotion import emotion
     from mien.motion.gaze import gaze
     from mien.motion.head import head
-    from mien.motion.lips import closure_frames, lips
+    from mien.motion.lips import closure_frames
     from mien.motion.style import habits, restyle_lips, style_of
 
     n, fps, ease = len(speech), speech.fps, direction.transition
     references = {path: _reference(path, fps, progress) for path in dict.fromkeys(direction.files.values())}
     style = style_of(direction.style, references.get(direction.style.reference or ""))
 
-    speaks = direction.lips.source == "speech"
-    gain = (direction.lips.gain.sample(n, fps, ease) * style["lips"]).clip(max=2) if speaks else 0.0
+    speaks = direction.lips.source != "none"
+    # What the direction says of a lane holds; the style fills in what it leaves open.
+    asked = direction.lips.gain.sample(n, fps, ease) if direction.lips.gain else None
+    mouth = lips(speech, gain=(min(style["lips"], 2) if asked is None else asked) if speaks else 0.0)
     rate = direction.blink.rate.sample(n, fps, ease) if direction.blink.rate else NATURAL_RATE * style["blink"]
     events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
     return compose(
-        restyle_lips(lips(speech, gain=gain), style),
+        restyle_lips(mouth, style) if asked is None else mouth,
         emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, rest=rest, seed=seed),
         blink=blinks(n, fps, events),
         gaze=gaze(
@@ -185,6 +190,32 @@ def perform(
         rest=rest,
         identity=identity,
     )
+
+
+def _lips(lane: Lips, speech: SpeechFeatures, gain: npt.ArrayLike, voca: Voca | None) -> FaceMotion:
+    """The lip lane from whatever the direction wants to move it."""
+    if lane.source != "voca":
+        from mien.motion.lips import lips
+
+        return lips(speech, gain=gain)
+    from mien.motion.voca_lips import voca_lips
+
+    return voca_lips(voca or open_voca(), speech, lane.speaker or None, gain=gain)
+
+
+def open_voca(name_or_path: str | Path = "default") -> Voca:
+    """A VOCA model, see :func:`mien.motion.voca.load_voca`.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        AssetError: if there is no such model.
+        FormatError: if the file is damaged or something else.
+    """
+    try:
+        from mien.motion.voca import load_voca
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("VOCA needs PyTorch", "pip install 'mien[networks]'") from error
+    return load_voca(name_or_path)
 
 
 def _reference(path: str, fps: float, progress: Progress | None) -> FaceMotion:
