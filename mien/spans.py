@@ -118,7 +118,7 @@ def plan_spans(spans: Sequence[EmotionSpan], n_frames: int, fps: float) -> Emoti
     """The stretches frame by frame; frame ``i`` shows time ``i / fps``."""
     time = np.arange(n_frames) / fps
     duration = n_frames / fps
-    mixed = _mixed(spans, time)
+    mixed = span_shares(spans, time)
     amount = np.zeros(n_frames)
     for i, span in enumerate(spans):
         ramp = min(RAMP, (min(span.end, duration) - span.start) / 2)
@@ -152,7 +152,7 @@ def plan_direction(direction: Direction, n_frames: int, fps: float) -> EmotionPl
     return EmotionPlan(weights, direction.emotion_track(n_frames, fps).va, total, amount)
 
 
-def _mixed(spans: Sequence[EmotionSpan], time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def span_shares(spans: Sequence[EmotionSpan], time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """``(T, S)`` share of each stretch at each time, rows summing to 1: the nearest, and a mixture where two touch."""
     upto = np.ones((len(time), len(spans)))
     for i, (before, after) in enumerate(pairwise(spans)):

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.direction import LABELS
+from mien.direction import LABELS, disc_weights
 from mien.face.actions import expression_from_units
 from mien.face.rhythm import wander
 from mien.types import Array, FaceMotion
@@ -133,3 +133,14 @@ def emotion_over(motion: FaceMotion, weights: Array, *, shots: tuple[int, ...] =
     expression = motion.expression + added
     expression[:, own] -= strength[:, None] * mood
     return replace(motion, expression=np.where(strength[:, None] > 0, np.clip(expression, 0, 1), motion.expression))
+
+
+def expression_at(va: Array) -> Array:
+    """``(T, 52)`` the face that stands for points ``(T, 2)`` of the disc, both sides alike and at rest in itself."""
+    weights = np.stack([disc_weights(*point) for point in va]) if len(va) else np.zeros((0, len(LABELS)), np.float32)
+    units: dict[str, Array] = {}
+    for label, prototype in PROTOTYPES.items():
+        for unit, intensity in prototype.items():
+            curve = weights[:, LABELS.index(label)] * np.float32(intensity)
+            units[unit] = units[unit] + curve if unit in units else curve
+    return expression_from_units(units, len(va))
