@@ -10,13 +10,17 @@ A run is a folder:
 
 The order of examples depends on seed and epoch alone, so a run that was interrupted and resumed ends in the same
 weights as one that was not.
+
+Under ``torchrun`` every process trains and the first one alone writes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,8 +89,18 @@ class Schedule:
                 raise InputError(f"{name} is {getattr(self, name)}", "give a number above 0")
 
 
+Log = Sequence[Mapping[str, Any]]
+"""One entry per epoch: epoch, learning_rate, minutes and cpu_minutes since the run began, train, validation."""
+
+
 def fit(
-    task: Task, schedule: Schedule, folder: Path, settings: Mapping[str, Any], progress: Progress | None = None
+    task: Task,
+    schedule: Schedule,
+    folder: Path,
+    settings: Mapping[str, Any],
+    progress: Progress | None = None,
+    *,
+    enough: Callable[[Log], bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Train, going on from the latest checkpoint in ``folder`` if there is one.
 
@@ -96,6 +110,7 @@ def fit(
         folder: of the run.
         settings: whatever else decides the result; a run is only resumed with the same.
         progress: sees one stage with the steps of the epochs that are left.
+        enough: asked after every epoch whether to stop here, given the log so far.
 
     Returns:
         The log, one entry per epoch.
@@ -106,26 +121,44 @@ def fit(
     """
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    _check_same_run(folder / "run.json", {**asdict(schedule), **settings})
+    writes = os.environ.get("RANK", "0") == "0"
+    _check_same_run(folder / "run.json", {**asdict(schedule), **settings}, writes)
     done = _resume(task, checkpoints)
     entries = _read_log(folder / "log.jsonl", done)
-    board = _tensorboard(folder / "tensorboard")
+    board = _tensorboard(folder / "tensorboard") if writes else None
     steps = -(-len(task) // schedule.batch_size)
-    with (progress or Silent()).stage("train", (schedule.epochs - done) * steps) as stage:
-        for epoch in range(done, schedule.epochs):
+    clocks = {"minutes": _Clock(time.monotonic, entries), "cpu_minutes": _Clock(time.process_time, entries)}
+    stopped = bool(entries and enough and enough(entries))
+    with (progress or Silent()).stage("train", 0 if stopped else (schedule.epochs - done) * steps) as stage:
+        for epoch in range(done, done if stopped else schedule.epochs):
             rate = schedule.learning_rate * schedule.decay**epoch
             entry = {"epoch": epoch + 1, "learning_rate": rate, "train": _epoch(task, schedule, epoch, rate, stage)}
+            entry |= {name: round(clock.minutes(name), 6) for name, clock in clocks.items()}
             task.network.eval()
             with torch.no_grad():
                 entry["validation"] = dict(task.validate())
             entries.append(entry)
-            _write_log(folder / "log.jsonl", entries)
-            _show(board, entry)
-            if (epoch + 1) % schedule.checkpoint_every == 0 or epoch + 1 == schedule.epochs:
-                _save(task, checkpoints, epoch + 1, schedule.keep)
-                draw_curves(folder / "curves.png", entries)
+            last = epoch + 1 == schedule.epochs or bool(enough and enough(entries))
+            if writes:
+                _write_log(folder / "log.jsonl", entries)
+                _show(board, entry)
+                if (epoch + 1) % schedule.checkpoint_every == 0 or last:
+                    _save(task, checkpoints, epoch + 1, schedule.keep)
+                    draw_curves(folder / "curves.png", entries)
+            if last:
+                break
     task.network.eval()
     return entries
+
+
+class _Clock:
+    """Minutes since a run began, those before it was resumed included."""
+
+    def __init__(self, now: Callable[[], float], entries: Log) -> None:
+        self._now, self._start, self._before = now, now(), entries[-1] if entries else {}
+
+    def minutes(self, name: str) -> float:
+        return float(self._before.get(name, 0)) + (self._now() - self._start) / 60
 
 
 def _epoch(task: Task, schedule: Schedule, epoch: int, rate: float, stage: Any) -> dict[str, float]:
@@ -154,7 +187,7 @@ def epoch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def _check_same_run(path: Path, settings: Mapping[str, Any]) -> None:
+def _check_same_run(path: Path, settings: Mapping[str, Any], writes: bool) -> None:
     """Only the number of epochs may differ from the run that is in the folder already."""
     wanted = json.loads(json.dumps(settings))
     if path.exists():
@@ -167,7 +200,8 @@ def _check_same_run(path: Path, settings: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{path.parent}: holds a run with another {', '.join(other)}", "use the same, or another folder"
             )
-    _replace(path, json.dumps(wanted, indent=1).encode())
+    if writes:
+        _replace(path, json.dumps(wanted, indent=1).encode())
 
 
 def _save(task: Task, folder: Path, epoch: int, keep: int) -> None:
