@@ -22,7 +22,7 @@ import numpy as np
 from mien.face.rig import load_rig
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 
-MOST_WIDER = 0.4
+MOST_WIDER = 0.25
 """How much wider an emotion may open the mouth, as a share of the source's gap."""
 
 MOST_NARROWER = 0.4

@@ -79,7 +79,7 @@ def relative(row: FaceMotion, rest: FaceMotion) -> FaceMotion:
 def _moved(portrait: Portrait, row: FaceMotion) -> Frame:
     if is_own(portrait, row):
         return portrait.image
-    return next(WarpRenderer(portrait).render(relative(row, portrait.rest)))
+    return next(WarpRenderer(portrait, filmed=True).render(relative(row, portrait.rest)))
 
 
 def _with_rows(portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[tuple[Portrait, FaceMotion]]:

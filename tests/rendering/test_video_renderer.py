@@ -34,7 +34,7 @@ def test_a_frames_own_motion_gives_the_frame_itself(portrait: Portrait) -> None:
 def test_motion_is_absolute(portrait: Portrait) -> None:
     resting = replace(portrait, rest=smiling(1, 0.3))
     (frame,) = WarpVideoRenderer().render([resting], smiling(1, 0.7))
-    assert np.array_equal(frame, next(WarpRenderer(resting).render(smiling(1, 0.4))))
+    assert np.array_equal(frame, next(WarpRenderer(resting, filmed=True).render(smiling(1, 0.4))))
 
 
 def test_frames_come_in_order_whatever_takes_longest(portrait: Portrait) -> None:

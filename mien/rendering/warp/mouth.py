@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from mien.face.rig import Rig
@@ -47,8 +48,7 @@ class MouthLayer:
         self._white = white.astype(np.float32)
         self._height = height
         self._is_open = is_open
-        self._upper_rest = _edges(contour, 0, photo.shape[1])[0]
-        self._lower_rest = _edges(contour, 0, photo.shape[1])[1]
+        self._upper_rest, self._lower_rest = _edges(contour, 0, photo.shape[1])
         self._span_rest = (float(contour[:, 0].min()), float(contour[:, 0].max()))
         triangles, brightness = [], np.ones(len(parts), np.float32)
         kind = np.zeros(len(parts), np.float32)
@@ -121,6 +121,34 @@ class MouthLayer:
             self._lower_rest,
             self._is_open,
         )
+
+    def stretch(self, out: Frame, contour: Array, opacity: float) -> None:
+        """Draw what the photo shows between the lips into the opening, stretched to it.
+
+        Args:
+            out: the output picture, changed in place.
+            contour: ``(N, 2)`` the opening now, clockwise on the screen.
+            opacity: over what is drawn there already.
+        """
+        low = np.maximum(np.floor(contour.min(0)).astype(int) - 1, 0)
+        high = np.minimum(np.ceil(contour.max(0)).astype(int) + 2, [out.shape[1], out.shape[0]])
+        if (high <= low).any():
+            return
+        window = out[low[1] : high[1], low[0] : high[0]]
+        coverage = np.empty(window.shape[:2], np.float32)
+        polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
+        upper, lower = _edges(contour, int(low[0]), window.shape[1])
+        left, right = float(contour[:, 0].min()), float(contour[:, 0].max())
+        across = np.clip((np.arange(low[0], high[0]) - left) / max(right - left, 1), 0, 1)
+        columns = self._span_rest[0] + across * (self._span_rest[1] - self._span_rest[0])
+        at = np.arange(len(self._upper_rest))
+        top, bottom = (np.interp(columns, at, edge) for edge in (self._upper_rest, self._lower_rest))
+        down = np.clip((np.arange(low[1], high[1])[:, None] - upper) / np.maximum(lower - upper, 0.5), 0, 1)
+        rows = (top + down * (bottom - top)).astype(np.float32)
+        places = np.broadcast_to(columns.astype(np.float32), rows.shape)
+        inside = cv2.remap(self._photo, places, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mixed = window + (inside.astype(np.float32) - window) * (coverage * opacity)[..., None]
+        window[:] = np.rint(mixed).astype(np.uint8)
 
 
 def _between_teeth(rig: Rig, part: str) -> Integers:
