@@ -36,14 +36,18 @@ from mien.progress import Progress, Silent, Stage
 VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
     "redirect": ("mien.pipelines.redirect", "RedirectOptions", "redirect", "video → the same speech, another emotion"),
+    "reenact": ("mien.pipelines.reenact", "ReenactOptions", "reenact", "a clip, a motion or controls move a portrait"),
+    "restyle": ("mien.pipelines.restyle", "RestyleOptions", "restyle", "picture + emotion → edited picture"),
     "animate": ("mien.pipelines.animate", "AnimateOptions", "animate", "speech → 3D face: video, glTF, meshes"),
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
     "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "plot va": ("mien.pipelines.plot", "PlotOptions", "plot", "tables of emotion → pictures over the emotion disc"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
-    "prepare": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → training data"),
+    "prepare": ("mien.pipelines.prepare", "PrepareOptions", "prepare", "videos of a person → what methods learn from"),
+    "prepare voca": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → data for train voca"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
+    "train dsm": ("mien.training.train", "TrainDsmOptions", "train_dsm", "person's folder → emotion-to-face network"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""

@@ -104,3 +104,35 @@ def soft_face(points: Array, side: int, edge: float = 0.06) -> Array:
     mask = cv2.erode(mask, np.ones((reach, reach), np.uint8))
     soft = cv2.GaussianBlur(mask, (0, 0), reach / 2).astype(np.float32) / 255
     return np.asarray(soft * soft_box(side, edge), np.float32)
+
+
+_SAME, _MOVED = 12.0, 40.0
+"""Grey levels: where an edit changes less than the first the picture's fine detail stays, beyond the second it goes."""
+
+
+def sharpened(crop: Frame, edited: Frame, size: int) -> Array:
+    """What a coarse edit changes, to be added to the fine picture: its detail stays where nothing moved.
+
+    The edit's own cast of colour, what it does to the whole crop alike, is taken out.
+
+    Args:
+        crop: ``(S, S, 3)`` the fine picture.
+        edited: the same, as a network made it of ``size`` by ``size`` pixels.
+        size: side of what the network saw.
+
+    Returns:
+        ``(S, S, 3)`` grey levels.
+    """
+    import cv2
+
+    side = len(crop)
+    fine = crop.astype(np.float32)
+    shrink = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    coarse = cv2.resize(
+        cv2.resize(fine, (size, size), interpolation=shrink), (side, side), interpolation=cv2.INTER_CUBIC
+    )
+    change = edited.astype(np.float32) - coarse
+    change -= np.median(change.reshape(-1, 3), axis=0)
+    strong = cv2.GaussianBlur(np.abs(change).max(2), (0, 0), max(1.0, side / size))
+    moved = np.clip((strong - _SAME) / (_MOVED - _SAME), 0, 1)[..., None]
+    return np.asarray(change - moved * (fine - coarse), np.float32)
