@@ -213,11 +213,12 @@ class EmotionKey:
 class Lips:
     """How far the lips move (``gain`` 0 to 2; ``None``: the style's habit), and what moves them.
 
-    ``source`` is ``speech`` or ``none``.
+    ``source`` is ``speech`` (phones), ``voca`` (a VOCA network in the talking style of ``speaker``) or ``none``.
     """
 
     gain: Curve | None = None
     source: str = "speech"
+    speaker: str = ""
 
     def __post_init__(self) -> None:
         if self.gain is not None:

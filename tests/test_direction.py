@@ -113,7 +113,7 @@ def test_blink_none_and_events_alone_ask_for_no_others():
         ("emotion: happy\nlips: {gain: 3}", [":2:", "gain of lips", "3", "0 to 2"]),
         ("emotion: happy\nlps: 1", [":2:", "did you mean 'lips'", "gaze"]),
         ("lips:\n  gain: 1\n  speed: 2", [":3:", "speed", "source"]),
-        ("lips:\n  source: music", [":2:", "music", "speech, none"]),
+        ("lips:\n  source: music", [":2:", "music", "speech, voca, none"]),
         ("style: lvely", [":1:", "did you mean 'lively'"]),
         ("style:\n  strength: 3", [":2:", "0 to 2"]),
         ("style: {vector: {hed: 1}}", ["hed", "did you mean 'head'"]),

@@ -276,7 +276,7 @@ class Voca:
         Args:
             speech: features of the kind the model was trained on; other rates are interpolated to the model's.
             style: a speaker's name or number from 1, ``"all"`` for the mean of all, ``"none"`` for nobody's, or shares
-                of several to mix.
+                of several to mix: ``{"ann": 0.7, "bob": 0.3}`` or ``"ann:0.7,bob:0.3"``.
 
         Raises:
             InputError: if the features are of another kind, or there is no such style.
@@ -331,7 +331,7 @@ class Voca:
         Raises:
             InputError: if a name is unknown (the message lists the names) or the shares are not positive.
         """
-        wanted = style if isinstance(style, Mapping) else {style or self.config.default_style: 1.0}
+        wanted = style if isinstance(style, Mapping) else _mixture(style or self.config.default_style)
         if set(wanted) == {EVERY_SPEAKER}:
             wanted = dict.fromkeys(self.config.speakers, 1.0)
         numbered = {self._number(str(name)): float(share) for name, share in wanted.items() if share != 0}
@@ -350,6 +350,18 @@ class Voca:
             return int(name) - 1
         known = f"{', '.join(speakers)}, their numbers 1 to {len(speakers)}, {EVERY_SPEAKER} and {UNSEEN_SPEAKER}"
         raise InputError(f"no talking style {name!r}", f"there are {known}")
+
+
+def _mixture(text: str) -> dict[str, float]:
+    """``ann`` or ``ann:0.7,bob:0.3`` as names and shares."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, colon, share = part.strip().partition(":")
+        try:
+            shares[name] = shares.get(name, 0.0) + (float(share) if colon else 1.0)
+        except ValueError:
+            raise InputError(f"{part.strip()!r} in a mixture of styles", "write NAME:SHARE,NAME:SHARE") from None
+    return shares
 
 
 def resampled(values: npt.ArrayLike, fps: float, target_fps: float, n: int) -> Array:

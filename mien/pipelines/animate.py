@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from mien.direction import Direction, StyleChoice
-from mien.errors import InputError, MissingExtraError, OutputError
+from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion
 
@@ -51,10 +51,11 @@ class AnimateOptions:
 
     voca: str | None = None
     """Let a VOCA model move the mouth instead of the phones: default (what ships with mien), a .safetensors of mien
-    train voca, or an .npz of the official variables. It must be made for the rig."""
+    train voca, or an .npz of the official variables. One for the builtin rig moves every rig, others their own."""
 
     speaker: str | None = None
-    """Whose talking style the VOCA model takes: a name, a number from 1, all, or none. Default: the model's own."""
+    """Whose talking style the VOCA model takes: a name, a number from 1, all, none, or a mixture as in ann:0.7,bob:0.3.
+    Default: the model's own."""
 
     template: Path | None = None
     """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order. Default: the rig's own."""
@@ -117,13 +118,15 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     rig = load_rig(options.rig)
     model = _voca(options, rig)
     if model is not None:
-        direction = replace(direction, lips=replace(direction.lips, source="none"))
+        # A model for the builtin rig is a lip lane like any other; one for another rig moves its vertices as they are.
+        source, speaker = ("voca", options.speaker or "") if model.config.rig == "builtin" else ("none", "")
+        direction = replace(direction, lips=replace(direction.lips, source=source, speaker=speaker))
     identity = read_template(options.template, rig) if options.template else None
     progress = progress or Silent()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, read_text(options.text), progress)
-    motion = perform(direction, speech, seed=options.seed, progress=progress)
+    motion = perform(direction, speech, seed=options.seed, voca=model, progress=progress)
     motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
-    if model is not None:
+    if model is not None and model.config.rig != "builtin":
         motion = replace(motion, offsets=model.animate(speech, options.speaker).offsets)
     if residual:
         log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
@@ -156,16 +159,15 @@ def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
         if options.speaker is not None:
             raise InputError("--speaker is the style of a VOCA model", "give the model with --voca")
         return None
-    try:
-        from mien.motion.voca import load_voca
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("VOCA needs PyTorch", "pip install 'mien[networks]'") from error
-    model = load_voca(options.voca)
-    if (model.config.rig, model.config.n_vertices) != (rig.name, rig.n_vertices):
+    from mien.pipelines.speak import open_voca
+
+    model = open_voca(options.voca)
+    made_for = (model.config.rig, model.config.n_vertices)
+    if model.config.rig != "builtin" and made_for != (rig.name, rig.n_vertices):
         raise InputError(
-            f"{options.voca}: moves rig {model.config.rig} ({model.config.n_vertices} vertices), not {rig.name} "
+            f"{options.voca}: moves rig {made_for[0]} ({made_for[1]} vertices), not {rig.name} "
             f"({rig.n_vertices} vertices)",
-            f"use --rig {model.config.rig}",
+            f"use --rig {made_for[0]}",
         )
     model.shares(options.speaker)  # refuses an unknown style before the work starts
     return model

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from tyro.conf import arg
 
-from mien.direction import Direction
-from mien.errors import InputError, OutputError
+from mien.direction import Direction, Lips
+from mien.errors import InputError, MissingExtraError, OutputError
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
+
+if TYPE_CHECKING:
+    from mien.motion.voca import Voca
 
 SPEECH_RATE = 16_000
 """Samples per second that the analysis of speech works on."""
@@ -158,7 +162,8 @@ def perform(
     speaks = direction.lips.source != "none"
     # What the direction says of a lane holds; the style fills in what it leaves open.
     asked = direction.lips.gain.sample(n, fps, ease) if direction.lips.gain else None
-    mouth = lips(speech, gain=(min(style["lips"], 2) if asked is None else asked) if speaks else 0.0)
+    gain = (min(style["lips"], 2) if asked is None else asked) if speaks else 0.0
+    mouth = _lips(direction.lips, speech, gain, voca)
     rate = direction.blink.rate.sample(n, fps, ease) if direction.blink.rate else NATURAL_RATE * style["blink"]
     events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
     return compose(

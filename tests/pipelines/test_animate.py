@@ -117,14 +117,12 @@ def test_bad_input(arguments: list[str], word: str, capsys: pytest.CaptureFixtur
     assert not list(Path().glob("face.*"))
 
 
-def make_voca(path: Path, rig: str = "builtin", columns: int = 42) -> None:
+def make_voca(path: Path, rig: str = "builtin", columns: int = 42, n_vertices: int = 1958) -> None:
     torch = pytest.importorskip("torch")
     from mien.motion.voca import Voca, VocaConfig, VocaNetwork, save_voca
 
     torch.manual_seed(0)
-    config = VocaConfig(
-        load_rig().n_vertices, ("ann", "bob"), "phones42", columns, float(FPS), rig=rig, default_style="ann"
-    )
+    config = VocaConfig(n_vertices, ("ann", "bob"), "phones42", columns, float(FPS), rig=rig, default_style="ann")
     network = VocaNetwork(config)
     with torch.no_grad():
         for parameter in network.encoder.parameters():  # the paper's start hardly listens
@@ -133,15 +131,30 @@ def make_voca(path: Path, rig: str = "builtin", columns: int = 42) -> None:
     save_voca(path, Voca(config, network.eval()))
 
 
+def test_a_voca_model_of_another_rig_moves_its_vertices_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    write_flame("flame.npz", talking_flame())
+    make_voca(Path("model.safetensors"), rig="flame", n_vertices=rig_of_flame(talking_flame()).n_vertices)
+    assert animate("-o", "face.npz", "--rig", "flame.npz", "--voca", "model.safetensors") == 0
+    motion = FaceMotion.load("face.npz")
+    assert motion.offsets is not None and motion.offsets.std(0).max() > 1e-5 and np.abs(motion.jaw_pose).max() < 1e-3
+
+
 def test_a_voca_model_moves_the_mouth() -> None:
     make_voca(Path("model.safetensors"))
     assert animate("-o", "plain.npz") == 0
     for style in ("ann", "2"):
         assert animate("-o", f"{style}.npz", "--voca", "model.safetensors", "--speaker", style) == 0
     plain, ann, bob = (FaceMotion.load(f"{name}.npz") for name in ("plain", "ann", "2"))
-    assert plain.offsets is None and plain.column("jawOpen").any()
-    assert ann.offsets is not None and bob.offsets is not None and not ann.column("jawOpen").any()
-    assert ann.offsets.std(0).max() > 1e-5 and not np.array_equal(ann.offsets, bob.offsets)
+    assert plain.column("jawOpen").any()
+    assert not np.array_equal(ann.expression, plain.expression) and not np.array_equal(ann.expression, bob.expression)
+    brows = [i for i, name in enumerate(ann.expression_names) if name.startswith(("brow", "eye"))]
+    np.testing.assert_array_equal(ann.expression[:, brows], plain.expression[:, brows])
+    assert animate("-o", "mixed.npz", "--voca", "model.safetensors", "--speaker", "ann:0.5,2:0.5") == 0
+    mixed = FaceMotion.load("mixed.npz")
+    assert not np.array_equal(mixed.expression, ann.expression)
     assert animate("-o", "face.glb", "--voca", "model.safetensors") == 0
 
 
@@ -151,6 +164,7 @@ def test_a_voca_model_moves_the_mouth() -> None:
         (("--speaker", "ann"), "--voca"),
         (("--voca", "none.safetensors"), "no such file"),
         (("--voca", "model.safetensors", "--speaker", "eve"), "there are ann, bob"),
+        (("--voca", "model.safetensors", "--speaker", "ann:much"), "write NAME:SHARE,NAME:SHARE"),
         (("--voca", "other.safetensors"), "--rig ict"),
         (("--voca", "logits.safetensors"), "trained on phones42 features (29 columns)"),
     ],
