@@ -53,13 +53,13 @@ REACH = 0.1
 """Standard deviation of the bell, on the disc of radius 1, with which a frame vouches for the points around it."""
 
 ENOUGH = 1.0
-"""Seconds of frames that make a point half trusted."""
+"""Seconds of film that make a point half trusted."""
 
 Generic = Callable[[Array], Array]
 """``(T, 2)`` valence and arousal to the ``(T, E)`` expression that anybody might show."""
 
 _HEADER = "mien.dsm"
-_CELL = 0.02  # the cloud is kept as counts of squares of this side
+_CELL = 0.02  # the cloud is kept by squares of this side
 _BLOCK = 4096  # rows at a time, so that memory stays flat
 
 
@@ -72,14 +72,12 @@ class DsmConfig:
         rig: whose expressions they are.
         hidden: width of each hidden layer.
         dropout: share of values that each hidden layer loses in training.
-        fps: rate of the frames that it was trained on.
     """
 
     expression_names: tuple[str, ...] = ARKIT_NAMES
     rig: str = "builtin"
     hidden: tuple[int, ...] = PAPER_LAYERS
     dropout: float = 0.0
-    fps: float = 25.0
 
 
 # ----------------------------------------------------------------------------------------------------------- network
@@ -97,11 +95,12 @@ class ExpressionDecoder(nn.Module):
             if config.dropout:
                 layers.append(nn.Dropout(config.dropout))
             width = wider
-        self.layers = nn.Sequential(*layers, nn.Linear(width, len(config.expression_names)))
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(width, len(config.expression_names))
 
     def forward(self, va: Tensor) -> Tensor:
         """``(B, 2)`` to ``(B, E)``."""
-        expression: Tensor = self.layers(va)
+        expression: Tensor = self.output(self.hidden(va))
         return expression
 
 
@@ -115,8 +114,7 @@ class Dsm:
     Attributes:
         config: sizes and names.
         network: in eval mode.
-        cloud: ``(M, 3)`` valence, arousal and number of frames of every small square of the disc that the person was
-            seen in.
+        cloud: ``(M, 3)`` valence, arousal and seconds for every small square of the disc that the person was seen in.
         own: ``(E,)`` what the person's faces have on average over the generic ones: their resting face.
     """
 
@@ -138,11 +136,10 @@ class Dsm:
 
         ``n`` is the number of seconds that the person was seen around the point (:data:`REACH`).
         """
-        seconds = self.cloud[:, 2] / self.config.fps
         known = np.zeros(len(va), np.float32)
         for i in range(0, len(va), _BLOCK):
             apart = np.square(np.asarray(va)[i : i + _BLOCK, None] - self.cloud[None, :, :2]).sum(2)
-            known[i : i + _BLOCK] = np.exp(-apart / (2 * REACH**2)) @ seconds
+            known[i : i + _BLOCK] = np.exp(-apart / (2 * REACH**2)) @ self.cloud[:, 2]
         return known / (known + ENOUGH)
 
     def face(self, va: Array, generic: Generic) -> Array:
@@ -191,10 +188,11 @@ class Dsm:
         return motion.with_columns({n: c for n, c in zip(names, expression.T, strict=True) if not n.startswith(EYES)})
 
 
-def cloud_of(va: Array) -> Array:
-    """``(M, 3)`` where frames ``(T, 2)`` lie on the disc, as :attr:`Dsm.cloud` keeps it."""
-    cells, counts = np.unique(np.round(np.asarray(va, np.float64) / _CELL), axis=0, return_counts=True)
-    return np.concatenate([cells * _CELL, counts[:, None]], 1).astype(np.float32)
+def cloud_of(va: Array, seconds: Array) -> Array:
+    """``(M, 3)`` where frames ``(T, 2)`` that last ``(T,)`` lie on the disc, as :attr:`Dsm.cloud` keeps it."""
+    cells, which = np.unique(np.round(np.asarray(va, np.float64) / _CELL), axis=0, return_inverse=True)
+    lasting = np.bincount(which.ravel(), seconds, len(cells))
+    return np.concatenate([cells * _CELL, lasting[:, None]], 1).astype(np.float32)
 
 
 # -------------------------------------------------------------------------------------------------------------- files

@@ -103,3 +103,73 @@ def train_voca(options: TrainVocaOptions, progress: Progress | None = None) -> T
             raise
         raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainDsmOptions:
+    """Train DSM's expression decoder of one person: valence and arousal to expression.
+
+    Data is a folder that `mien prepare` made of the person's videos. If the output folder holds a run with the same
+    settings, it goes on where it stopped.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """Folder of the person."""
+
+    output: Annotated[Path | None, arg(aliases=("-o",))] = None
+    """Folder of the run. Default: dsm in the person's folder, where mien redirect looks for it."""
+
+    setting: Literal["fast", "faithful"] = "fast"
+    """fast takes a minute at most; faithful is the paper's network and takes hours without a GPU."""
+
+    epochs: int | None = None
+    """How many times each frame is seen. Default: 200 for fast, 1000 for faithful."""
+
+    dropout: float = 0.0
+    """Share of values that each hidden layer loses in training."""
+
+    held_out: float = 0.2
+    """Share of every clip, its end, that is validated on instead of trained on."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed gives the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainDsmResult:
+    """What came out. Errors are root mean squares of expression weights on frames not trained on.
+
+    Attributes:
+        output: the weights.
+        epochs: how many.
+        n_frames: frames trained on.
+        n_held_out: frames validated on.
+        decoder: error of the decoder.
+        mean: error of the person's mean face.
+        generic: error of the face that anybody gets at this valence and arousal, over the person's resting face.
+    """
+
+    output: Path
+    epochs: int
+    n_frames: int
+    n_held_out: int
+    decoder: float
+    mean: float
+    generic: float
+
+
+def train_dsm(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmResult:
+    """Train a person's decoder, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if the person or the numbers cannot be used, or the folder holds another run.
+        FormatError: if data or checkpoints are damaged.
+    """
+    try:
+        from mien.training.recipes.dsm import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
