@@ -316,13 +316,20 @@ class EmoNetReader:
             smooth: whether to weigh each output with the four before it.
             batch: pictures that go through the network together; it does not change what they get.
         """
+        return self.track(self.outputs(frames, landmarks_68, batch=batch), fps, smooth=smooth)
+
+    def outputs(self, frames: Iterable[Frame], landmarks_68: Sequence[Array] | Array, *, batch: int = 4) -> Array:
+        """``(T, labels + 2)`` of some frames: logits, valence, arousal as the network says them."""
         crops = (crop_face(frame, points, self.config) for frame, points in zip(frames, landmarks_68, strict=False))
         groups = iter(lambda: list(islice(crops, batch)), [])
         rows = [self.raw(np.stack(group)) for group in groups]
-        values = np.concatenate(rows) if rows else np.zeros((0, len(self.config.labels) + 2), np.float32)
-        if smooth and len(values):
-            values = weighted_over_time(values)
-        return track_from_outputs(values, self.config.labels, fps)
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.config.labels) + 2), np.float32)
+
+    def track(self, outputs: Array, fps: float, *, smooth: bool = False) -> EmotionTrack:
+        """The outputs of a whole clip as valence, arousal and probabilities."""
+        if smooth and len(outputs):
+            outputs = weighted_over_time(outputs)
+        return track_from_outputs(outputs, self.config.labels, fps)
 
     def raw(self, crops: Frame) -> Array:
         """``(N, 256, 256, 3)`` crops to ``(N, labels + 2)``: logits, valence, arousal as the network says them."""

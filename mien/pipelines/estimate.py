@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import InputError, MissingExtraError
-from mien.types import EmotionTrack, Portrait
+from mien.types import Array, EmotionTrack, Frame, Portrait
 
 if TYPE_CHECKING:
     from mien.perception.emonet import EmoNetReader
@@ -56,6 +57,13 @@ class EmotionEstimator:
         assert self.weights is not None
         return EmoNetReader(load_emonet(self.weights))
 
+    @property
+    def identity(self) -> str:
+        """Its name, and what its weights are whatever their file is called."""
+        from mien.assets import sha256_of
+
+        return self.kind if self.weights is None else f"{self.kind}:{sha256_of(self.weights)}"
+
     def picture(self, portrait: Portrait) -> EmotionTrack:
         """One row for a picture."""
         if self.kind == EMONET:
@@ -74,6 +82,16 @@ class EmotionEstimator:
         from mien.perception.emotion import load_emotion_reader
 
         return load_emotion_reader()(seen.motion)
+
+    def outputs(self, frames: Iterable[Frame], landmarks: Array) -> Array:
+        """What a network says about some frames of a clip, for :meth:`track`; no columns if it looks at motion only."""
+        if self.kind == EMONET:
+            return self._emonet.outputs(frames, _landmarks_68(landmarks))
+        return np.zeros((sum(1 for _ in frames), 0), np.float32)
+
+    def track(self, outputs: Array, own: EmotionTrack) -> EmotionTrack:
+        """A clip's emotion from the outputs of all its frames; ``own`` is what mien's own reader says."""
+        return self._emonet.track(outputs, own.fps, smooth=True) if self.kind == EMONET else own
 
 
 def _landmarks_68(landmarks: np.ndarray) -> np.ndarray:

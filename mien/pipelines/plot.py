@@ -92,26 +92,31 @@ def va_figure(tracks: dict[str, EmotionTrack], kinds: tuple[Kind, ...]) -> Any:
         MissingExtraError: if matplotlib is missing.
     """
     try:
-        from matplotlib import colormaps
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtraError("plots need matplotlib", "pip install matplotlib") from error
     figure = Figure(figsize=(5 * len(kinds), 5.4))
-    colours = [colormaps["tab10"](i % 10) for i in range(len(tracks))]
     for place, kind in enumerate(kinds, 1):
-        axes = figure.add_subplot(1, len(kinds), place)
-        _disc(axes, kind)
-        if kind == "density":
-            _density(axes, np.concatenate([track.va for track in tracks.values()]))
-        for (name, track), colour in zip(tracks.items(), colours, strict=True):
-            if kind == "cloud":
-                some = track.va[:: len(track) // _MOST_POINTS + 1]
-                axes.scatter(some[:, 0], some[:, 1], s=7, color=colour, alpha=0.5, linewidths=0, label=name)
-            elif kind == "path":
-                _path(axes, track, colour)
-        if kind == "cloud" and len(tracks) > 1:
-            axes.legend(loc="lower left", fontsize=7, frameon=False, markerscale=2)
+        disc_of(figure.add_subplot(1, len(kinds), place), tracks, kind)
     return figure
+
+
+def disc_of(axes: Axes, tracks: dict[str, EmotionTrack], kind: Kind) -> None:
+    """Draw one disc; arguments as in :func:`va_figure`."""
+    from matplotlib import colormaps
+
+    colours = [colormaps["tab10"](i % 10) for i in range(len(tracks))]
+    _disc(axes, kind)
+    if kind == "density":
+        _density(axes, np.concatenate([track.va for track in tracks.values()]))
+    for (name, track), colour in zip(tracks.items(), colours, strict=True):
+        if kind == "cloud":
+            some = track.va[:: len(track) // _MOST_POINTS + 1]
+            axes.scatter(some[:, 0], some[:, 1], s=7, color=colour, alpha=0.5, linewidths=0, label=name)
+        elif kind == "path":
+            _path(axes, track, colour)
+    if kind == "cloud" and len(tracks) > 1:
+        axes.legend(loc="lower left", fontsize=7, frameon=False, markerscale=2)
 
 
 def _disc(axes: Axes, title: str) -> None:
