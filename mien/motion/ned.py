@@ -30,8 +30,10 @@ Convention: time first; the jaw's opening in rad comes first in a frame, then th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,14 +41,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien.assets import load_state, load_tensors
 from mien.direction import ALIASES
-from mien.errors import InputError
-from mien.types import Array, Emotion, FaceMotion
+from mien.errors import FormatError, InputError
+from mien.types import ARKIT_NAMES, Array, Emotion, FaceMotion
 
 _BLOCK = 512  # windows translated at a time, so that memory stays flat
+NED_FORMAT = 1
+"""Version of what :func:`save_ned` writes."""
+
+_HEADER = "mien.ned"
 _LEAST_MOVEMENT = 1e-3  # rad, length of ten centred jaw values: a fiftieth of a degree is tracking noise
 
 
@@ -63,6 +71,8 @@ class NedConfig:
         latent_dim: numbers of noise.
         window: frames that are translated together.
         sigma: width of the Gaussian that blends windows, frames.
+        width: of the networks' layers, 512 as published.
+        residual: whether the translator says what changes instead of what results; not so as published.
     """
 
     emotions: tuple[Emotion, ...] = (
@@ -75,11 +85,24 @@ class NedConfig:
     latent_dim: int = 4
     window: int = 10
     sigma: float = 1.85
+    width: int = 512
+    residual: bool = False
 
     @property
     def n_values(self) -> int:
         """Numbers of a frame: jaw and expressions."""
         return 1 + len(self.expression_names)
+
+
+FEELING: tuple[str, ...] = tuple(
+    name for name in ARKIT_NAMES if not name.startswith(("jawOpen", "eyeLook", "eyeBlink", "tongue"))
+)
+"""The expressions that mien's own networks translate, besides the jaw: all but where the eyes look, and blinks."""
+
+
+def builtin_config(width: int = 128) -> NedConfig:
+    """NED on the built-in rig, as small as its forty-one numbers allow; the translator says what changes."""
+    return NedConfig(rig="builtin", expression_names=FEELING, jaw_expression="jawOpen", width=width, residual=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- networks
@@ -107,15 +130,16 @@ class MappingNetwork(nn.Module):
 class _WindowReader(nn.Module):
     """Frames to values: dense layers, a recurrent net that reads both ways, dense layers; mean over the window."""
 
-    def __init__(self, n_values: int, n_out: int) -> None:
+    def __init__(self, config: NedConfig, n_out: int) -> None:
         super().__init__()
-        self.seq1 = _dense(n_values, 512, 256, end=nn.ReLU())
-        self.LSTM = nn.LSTM(256, 128, num_layers=2, batch_first=True, bidirectional=True)
-        self.seq2 = _dense(256, 128, 64, n_out)
+        n = config.width
+        self.seq1 = _dense(config.n_values, n, n // 2, end=nn.ReLU())
+        self.LSTM = nn.LSTM(n // 2, n // 4, num_layers=2, batch_first=True, bidirectional=True)
+        self.seq2 = _dense(n // 2, n // 4, n // 8, n_out)
 
     def read(self, windows: Tensor) -> Tensor:
         """``(B, N, n_values)``, any N, to ``(B, n_out)``."""
-        hidden, _ = self.LSTM(self.seq1(windows))  # (B, N, 256)
+        hidden, _ = self.LSTM(self.seq1(windows))  # (B, N, width / 2)
         values: Tensor = self.seq2(hidden)
         return values.mean(1)
 
@@ -124,7 +148,7 @@ class StyleEncoder(_WindowReader):
     """A window to its style."""
 
     def __init__(self, config: NedConfig) -> None:
-        super().__init__(config.n_values, config.style_dim)
+        super().__init__(config, config.style_dim)
 
     def forward(self, windows: Tensor) -> Tensor:
         """``(B, N, n_values)`` to ``(B, style_dim)``."""
@@ -135,7 +159,7 @@ class Discriminator(_WindowReader):
     """How much a window looks like a real one of an emotion."""
 
     def __init__(self, config: NedConfig) -> None:
-        super().__init__(config.n_values, len(config.emotions))
+        super().__init__(config, len(config.emotions))
 
     def forward(self, windows: Tensor, labels: Tensor) -> Tensor:
         """``(B, N, n_values)`` and ``(B,)`` indices of emotions to scores ``(B,)``."""
@@ -147,7 +171,8 @@ class Translator(nn.Module):
 
     def __init__(self, config: NedConfig) -> None:
         super().__init__()
-        n = 512
+        n = config.width
+        self.residual = config.residual
         self.seq1 = _dense(config.n_values + config.style_dim, n, n, end=nn.ReLU())
         self.LSTM = nn.LSTM(n, n, num_layers=2, batch_first=True, bidirectional=True)
         self.seq2 = _dense(2 * n, 2 * n, 2 * n, config.n_values)
@@ -155,9 +180,9 @@ class Translator(nn.Module):
     def forward(self, windows: Tensor, style: Tensor) -> Tensor:
         """``(B, N, n_values)``, any N, and ``(B, style_dim)`` to ``(B, N, n_values)``."""
         repeated = style[:, None].expand(-1, windows.shape[1], -1)
-        hidden, _ = self.LSTM(self.seq1(torch.cat([windows, repeated], 2)))  # (B, N, 1024)
+        hidden, _ = self.LSTM(self.seq1(torch.cat([windows, repeated], 2)))  # (B, N, 2 width)
         translated: Tensor = self.seq2(hidden)
-        return translated
+        return windows + translated if self.residual else translated
 
 
 class NedNetworks(nn.Module):
@@ -174,6 +199,10 @@ class NedNetworks(nn.Module):
             if isinstance(module, nn.Linear):  # He et al. 2015, as in the official program
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
+        if self.config.residual:  # nothing changes to begin with
+            last = self.generator.seq2[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
 
 
 def _dense(*sizes: int, end: nn.Module | None = None) -> nn.Sequential:
@@ -488,24 +517,56 @@ def _blocks(rows: Array) -> Iterator[Array]:
 # ----------------------------------------------------------------------------------------------------------- loading
 
 
-def load_ned(path: str | Path) -> NedNetworks:
-    """The networks with a user's weights, in eval mode.
+def save_ned(path: str | Path, networks: NedNetworks) -> None:
+    """Write ``.safetensors``: what translates (all but the discriminator), and the configuration in its header."""
+    header = json.dumps({"version": NED_FORMAT, "config": asdict(networks.config)})
+    state = {name: value for name, value in networks.state_dict().items() if not name.startswith("discriminator.")}
+    save_file(state, path, metadata={_HEADER: header})
+
+
+def load_ned(name_or_path: str | Path = "default") -> NedNetworks:
+    """Networks that are ready to translate, in eval mode.
 
     Args:
-        path: official ``<epoch>_nets.pth`` or ``<epoch>_nets_finetuned.pth``, one dictionary of four state dicts; or
-            ``.safetensors`` whose names begin with ``generator.``, ``mapping_network.``, ``style_encoder.`` and
-            ``discriminator.``.
+        name_or_path: ``"default"`` for those that ship with mien; a ``.safetensors`` of :func:`save_ned`, whose
+            discriminator is untrained; the official ``<epoch>_nets.pth`` or ``<epoch>_nets_finetuned.pth``, one
+            dictionary of four state dicts; or a ``.safetensors`` whose names begin with ``generator.``,
+            ``mapping_network.``, ``style_encoder.`` and ``discriminator.``.
 
     Raises:
         InputError: if the file is missing.
         FormatError: if it is no such checkpoint, or holds more than tensors.
     """
-    networks = NedNetworks()
-    flat = load_tensors(path) if Path(path).suffix.lower() == ".safetensors" else None
+    if str(name_or_path) == "default":
+        with as_file(files("mien.motion") / "data" / "ned.safetensors") as shipped:
+            return load_ned(shipped)
+    path = Path(name_or_path)
+    flat = load_tensors(path) if path.suffix.lower() == ".safetensors" else None
+    own = None if flat is None else _own_config(path)
+    networks = NedNetworks(own)
     for name, network in networks.named_children():
+        if own is not None and name == "discriminator":
+            continue
         tensors = load_tensors(path, part=name) if flat is None else _part(flat, name)
         load_state(network, tensors, path, what=f"NED {name}")
     return networks.eval()
+
+
+def _own_config(path: Path) -> NedConfig | None:
+    """What :func:`save_ned` wrote beside the weights; ``None`` if another program wrote them."""
+    with safe_open(path, "pt") as file:
+        header = (file.metadata() or {}).get(_HEADER)
+    if header is None:
+        return None
+    try:
+        content = json.loads(header)
+        if content["version"] > NED_FORMAT:
+            raise ValueError(f"version {content['version']}, this mien reads up to {NED_FORMAT}")
+        config = content["config"]
+        config["emotions"] = tuple(Emotion(name) for name in config["emotions"])
+        return NedConfig(**{**config, "expression_names": tuple(config["expression_names"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path}: not a NED model of mien, or damaged ({error})", "train it again") from error
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
