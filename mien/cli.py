@@ -48,6 +48,13 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "prepare voca": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → data for train voca"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
     "train dsm": ("mien.training.train", "TrainDsmOptions", "train_dsm", "person's folder → emotion-to-face network"),
+    "evaluate": ("mien.evaluation.evaluate", "EvaluateOptions", "evaluate", "videos or motions → a report of measures"),
+    "evaluate control": (
+        "mien.evaluation.control",
+        "ControlOptions",
+        "evaluate_control",
+        "what each control moves, and what it should not",
+    ),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""
@@ -166,6 +173,9 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
         SystemExit: if help was asked for, which is then printed.
     """
     if verb not in VERBS:
+        family = [name for name in VERBS if name.startswith(f"{verb} ")]
+        if family:
+            raise InputError(f"{verb} what?", f"there are {', '.join(family)}")
         close = difflib.get_close_matches(verb, VERBS, n=1)
         raise InputError(f"no verb {verb!r}", f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
     module, options_name, _, _ = VERBS[verb]

@@ -1,8 +1,9 @@
 """``mien prepare``: clips of people who speak become a data set in VOCASET's layout, without pickles.
 
 What VOCA learns from such a data set is the mouth: of a tracked motion only jaw, lips and cheeks are kept, and they are
-kept relative to how this person's mouth rests in the clip. The template is the person's neutral face with that resting
-mouth, so that brows, blinks and a habitual smile are not taken for speech.
+kept relative to this person's closed mouth. The template is the person's neutral face with that closed mouth, as in
+VOCASET, so that brows, blinks and a habitual smile are not taken for speech. Silence would not do: many people part
+their lips in pauses, and what speech does would begin with an open mouth.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import numpy.typing as npt
 import tyro
 
 from mien.errors import InputError, OutputError
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 SOUND_RATE = 16_000
 
 _SPOKEN = ("jaw", "mouth", "cheekPuff")  # how the names of shapes that speech moves begin
-_RESTING_SHARE = 0.1  # of the frames, those with the least open mouth, where nobody is ever silent
+_CLOSED_SHARE = 0.05  # of the frames, those with the least open lips
+_LIPS = (13, 14)  # landmarks in the middle of the upper and the lower inner lip
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,6 @@ def _with_npy_header(body: Path, path: Path, shape: tuple[int, ...]) -> None:
 def _take(path: Path, subject: str, sentence: str, options: PrepareOptions, progress: Progress | None) -> Take:
     from mien.face.rig import load_rig
     from mien.media.audio import read_audio
-    from mien.perception.acoustics import HOP, prosody
     from mien.perception.tracking import track_video
 
     sound = read_audio(path, SOUND_RATE)
@@ -187,9 +187,7 @@ def _take(path: Path, subject: str, sentence: str, options: PrepareOptions, prog
     if not tracked.found.mean() > 0.9:
         raise InputError(f"{path}: the face is seen in {100 * tracked.found.mean():.0f} % of the frames only")
     sound, motion = aligned(sound, tracked.motion.resample(options.fps), options.lag)
-    active = prosody(sound.samples).active
-    at = np.minimum(np.round(np.arange(len(motion)) / motion.fps / HOP).astype(np.int64), len(active) - 1)
-    spoken, rest = spoken_motion(motion, active[at])
+    spoken, rest = spoken_motion(motion)
     rig = load_rig(motion.rig)
     neutral = rig.vertices(rest, tracked.identity)[0]
     offsets = np.tensordot(spoken, rig.expressions_for(tracked.identity), 1)
@@ -204,27 +202,25 @@ def aligned(sound: Audio, motion: FaceMotion, lag: float) -> tuple[Audio, FaceMo
     return Audio(sound.samples[late:], sound.sample_rate), motion
 
 
-def spoken_motion(motion: FaceMotion, speaking: npt.ArrayLike) -> tuple[Array, FaceMotion]:
-    """What speech does to the mouth, and the mouth at rest.
+def spoken_motion(motion: FaceMotion) -> tuple[Array, FaceMotion]:
+    """What speech does to the mouth, and the mouth when it is closed.
 
     Args:
         motion: tracked, on the builtin rig.
-        speaking: ``(T,)`` true where somebody speaks.
 
     Returns:
-        ``(T, 52)`` weights relative to rest, zero for all that is not the mouth, and one frame of motion at rest: the
-        mean over silence, or, where there are fewer than three silent frames, over the tenth of all frames in which
-        the jaw is least open.
+        ``(T, 52)`` weights relative to the closed mouth, zero for all that is not the mouth, and one frame of motion
+        with the closed mouth: the mean over the twentieth of all frames in which the lips are least open.
     """
+    from mien.face.rig import load_rig
+
     mouth = np.array([name.startswith(_SPOKEN) for name in motion.expression_names])
     weights = motion.expression * mouth
-    silent = ~np.asarray(speaking, bool)
-    if silent.sum() < 3:
-        jaw = motion.column("jawOpen")
-        silent = jaw <= np.quantile(jaw, _RESTING_SHARE)
-    rest = weights[silent].mean(0)
+    basis = load_rig(motion.rig).expression_basis
+    opening = weights @ (basis[:, _LIPS[0], 1] - basis[:, _LIPS[1], 1])
+    closed = weights[opening <= np.quantile(opening, _CLOSED_SHARE)].mean(0)
     still = FaceMotion.zeros(1, motion.fps, motion.rig, motion.expression_names)
-    return weights - rest * mouth, still.with_columns(dict(zip(motion.expression_names, rest, strict=True)))
+    return weights - closed, still.with_columns(dict(zip(motion.expression_names, closed, strict=True)))
 
 
 def _plain(name: str) -> str:
