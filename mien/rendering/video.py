@@ -46,7 +46,7 @@ class WarpVideoRenderer:
 
     def render(self, portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[Frame]:
         """See :meth:`VideoRenderer.render`."""
-        return _in_order(lambda pair: _moved(*pair), _with_rows(portraits, motion), os.cpu_count() or 1)
+        return in_order(lambda pair: _moved(*pair), _with_rows(portraits, motion), os.cpu_count() or 1)
 
 
 def is_own(portrait: Portrait, row: FaceMotion) -> bool:
@@ -89,7 +89,7 @@ def _with_rows(portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[tu
         yield portrait, motion[index : index + 1]
 
 
-def _in_order(work: Callable[[T], R], items: Iterable[T], n_workers: int) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: Iterable[T], n_workers: int) -> Iterator[R]:
     """``map`` over threads: results in order, and only a few items are taken ahead of the result that is wanted."""
     with ThreadPoolExecutor(n_workers) as pool:
         ahead: deque[Future[R]] = deque()

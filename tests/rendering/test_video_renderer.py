@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_warp import sculpture
 
-from mien.rendering.video import WarpVideoRenderer, _in_order, relative
+from mien.rendering.video import WarpVideoRenderer, in_order, relative
 from mien.rendering.warp import WarpRenderer
 from mien.rotations import compose
 from mien.types import FaceMotion, Portrait
@@ -37,7 +37,7 @@ def test_motion_is_absolute(portrait: Portrait) -> None:
     assert np.array_equal(frame, next(WarpRenderer(resting, filmed=True).render(smiling(1, 0.4))))
 
 
-def test_frames_come_in_order_whatever_takes_longest(portrait: Portrait) -> None:
+def test_frames_comein_order_whatever_takes_longest(portrait: Portrait) -> None:
     amounts = [0.9, 0.0, 0.6, 0.0, 0.2]
     motion = smiling(1, amounts[0])
     for amount in amounts[1:]:
@@ -56,7 +56,7 @@ def test_few_frames_are_taken_ahead() -> None:
             taken += 1
             yield item
 
-    results = _in_order(lambda item: item, items(), 2)
+    results = in_order(lambda item: item, items(), 2)
     assert [next(results) for _ in range(10)] == list(range(10))
     assert taken <= 13
     results.close()  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def test_two_are_drawn_at_a_time_and_a_fault_comes_out() -> None:
         time.sleep(0.01 * (5 - item))
         return item
 
-    results = _in_order(work, range(5), 2)
+    results = in_order(work, range(5), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="a fault"):
         list(results)
