@@ -1,0 +1,431 @@
+"""``mien evaluate control``: does each control do its own work, all of it, and nothing else?
+
+Portraits speak with every control at its default, then each control goes through its range with the others held, and
+estimators that the generator does not use look at the frames. :mod:`mien.evaluation.leakage` defines what is computed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from tyro.conf import arg
+
+from mien.direction import LABEL_ANGLES, Direction
+from mien.errors import InputError, NoFaceError, OutputError
+from mien.evaluation.leakage import (
+    FACTORS,
+    GOAL_LEAKAGE,
+    GOAL_SPEARMAN,
+    Cell,
+    Dose,
+    Measures,
+    Sweep,
+    beside,
+    doses,
+    matrix,
+)  # fmt: skip
+from mien.progress import Progress, Silent, Stage
+from mien.types import Array, Frame, Portrait, SpeechFeatures
+
+if TYPE_CHECKING:
+    from mien.evaluation.observer import Observer
+
+FPS = 25
+SILENCE = 1.0
+"""Seconds without sound before and after each voice: the face at rest, in which emotion is read."""
+
+_JUDGED_EVERY = 5  # frames; the judge of emotions looks at so many less
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control and its range.
+
+    Attributes:
+        name: as in :data:`~mien.evaluation.leakage.FACTORS`.
+        unit: what the values are.
+        values: ascending, over the documented range.
+        lanes: the direction's lanes for one value.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    lanes: Callable[[float], Mapping[str, Any]]
+
+
+HELD: Mapping[str, Any] = {"lips": 1.0, "blink": 15}
+"""Lanes that stand at their default in every clip unless they are swept: a style may fill in only what is left open."""
+
+
+def controls(raised_brow: Path) -> tuple[Control, ...]:
+    """The five controls; ``raised_brow`` is a motion whose left brow the region takes over."""
+    thirds = tuple(float(v) for v in np.linspace(0, 2, 7))
+    return (
+        Control(
+            "emotion", "sad -1 to happy 1", tuple(float(v) for v in np.linspace(-1, 1, 7)),
+            lambda v: {"emotion": f"{'sad' if v < 0 else 'happy'}:{abs(v):g}"},
+        ),
+        Control("lips", "gain", thirds, lambda v: {"lips": v}),
+        Control("style", "strength of theatrical", thirds, lambda v: {"style": {"name": "theatrical", "strength": v}}),
+        Control("blink", "per minute", tuple(float(v) for v in range(0, 61, 10)), lambda v: {"blink": v}),
+        Control(
+            "region", "gain of the left brow's source", thirds,
+            lambda v: {"regions": {"brows_left": {"source": str(raised_brow), "gain": v}}},
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ControlOptions:
+    """Measure what each control moves, how far, and what it moves without being asked.
+
+    Every portrait speaks every voice, about 32 clips each. The ending of -o decides: .html is a report with pictures
+    that stands by itself, .json the numbers.
+    """
+
+    portraits: Annotated[tuple[Path, ...], arg(aliases=("-p",))] = ()
+    """Pictures of one face each. Default: the sample portrait that comes with matplotlib."""
+
+    speech: Annotated[tuple[Path, ...], arg(aliases=("-s",))] = ()
+    """Sound files. Default: examples/speech.flac."""
+
+    output: Annotated[Path | None, arg(aliases=("-o",))] = None
+    """Where to write the report, .html or .json. Default: only a summary is printed."""
+
+    landmarker: Path | None = None
+    """MediaPipe's face_landmarker.task; without it the mesh inside the mediapipe package looks."""
+
+    seconds: float = 6
+    """Of each voice, from its start."""
+
+    size: int = 512
+    """Longest side of the pictures in pixels."""
+
+    seed: int = 0
+    """Of blinks, glances and head movement."""
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """What was measured.
+
+    Attributes:
+        output: the report, or ``None``.
+        matrix: control → factor → mean and 95 % interval, natural standard deviations.
+        beside: control → other measures, the same.
+        doses: how each control is answered.
+        clips: number of clips made.
+    """
+
+    output: Path | None
+    matrix: dict[str, dict[str, Cell]]
+    beside: dict[str, dict[str, Cell]]
+    doses: list[Dose]
+    clips: int
+
+    @property
+    def worst_leak(self) -> tuple[str, str, float]:
+        """Control, factor and value of the largest entry off the diagonal."""
+        return max(
+            ((c, f, cell.mean) for c, row in self.matrix.items() for f, cell in row.items() if f != c),
+            key=lambda entry: entry[2],
+        )
+
+    def __str__(self) -> str:
+        names = [factor.name for factor in FACTORS]
+        lines = ["| control | " + " | ".join(names) + " | Spearman |", "|---" * (len(names) + 2) + "|"]
+        for dose in self.doses:
+            cells = [f"{self.matrix[dose.control][name].mean:.2f}" for name in names]
+            lines.append(f"| {dose.control} | " + " | ".join(cells) + f" | {dose.spearman:.2f} |")
+        control, factor, value = self.worst_leak
+        lines.append(
+            f"\nrows move columns, natural standard deviations; largest leak: {control} into {factor}, {value:.2f} "
+            f"(goal {GOAL_LEAKAGE:g}); lowest Spearman {min(d.spearman for d in self.doses):.2f} "
+            f"(goal {GOAL_SPEARMAN:g}); {self.clips} clips"
+        )
+        return "\n".join(lines)
+
+
+@dataclass
+class Played:
+    """What one portrait with one voice gave."""
+
+    portrait: str
+    voice: str
+    sweeps: list[Sweep] = field(default_factory=list)
+    pictures: dict[str, list[Frame]] = field(default_factory=dict)
+
+
+def evaluate_control(options: ControlOptions, progress: Progress | None = None) -> ControlResult:
+    """Play and measure.
+
+    Raises:
+        InputError: if a portrait, a voice or an option cannot be used.
+        OutputError: if the report cannot be written.
+        MissingExtraError: if the judge of emotions is not installed.
+    """
+    from mien.evaluation.observer import Observer
+    from mien.media.output import check_output
+    from mien.pipelines.bench_speak import sample_portrait, sample_speech
+
+    if options.output is not None:
+        if options.output.suffix.lower() not in (".html", ".json"):
+            raise OutputError(f"{options.output}: a report is .html or .json", "end -o in one of them")
+        check_output(options.output, inputs=[*options.portraits, *options.speech, options.landmarker])
+    if not 2 <= options.seconds <= 60 or not 128 <= options.size <= 1024:
+        raise InputError("--seconds or --size is out of range", "allowed: 2 to 60 s, 128 to 1024 px")
+    portraits = options.portraits or (sample_portrait(),)
+    voices = options.speech or (sample_speech(),)
+    observer = Observer(options.landmarker)
+    played = list(_played(portraits, voices, options, observer, progress or Silent()))
+    sweeps = [sweep for pair in played for sweep in pair.sweeps]
+    result = ControlResult(
+        options.output, matrix(sweeps), beside(sweeps), doses(sweeps),
+        clips=sum(1 + sum(len(sweep.values) for sweep in pair.sweeps) for pair in played),
+    )  # fmt: skip
+    if options.output is not None:
+        _write(options, result, played, observer.name)
+    return result
+
+
+def _played(
+    portraits: Sequence[Path], voices: Sequence[Path], options: ControlOptions, observer: Observer, progress: Progress
+) -> Iterator[Played]:
+    import tempfile
+
+    from mien.media.image import read_image
+    from mien.perception.speech import analyse
+    from mien.perception.tracking import track_image
+
+    speeches = [analyse(_voice(path, options.seconds), FPS) for path in voices]
+    with tempfile.TemporaryDirectory() as folder:
+        swept = controls(_raised_brow(Path(folder) / "raised_brow.npz"))
+        clips = len(portraits) * len(voices) * (1 + sum(len(control.values) for control in swept))
+        with progress.stage("clips", clips) as stage:
+            for path in portraits:
+                portrait = track_image(read_image(path, max_side=options.size), name=path)
+                watcher = Watcher(portrait, observer, str(path))
+                for voice, speech in zip(voices, speeches, strict=True):
+                    yield _sweeps(watcher, speech, swept, options.seed, Played(path.stem, voice.stem), stage)
+
+
+def _voice(path: Path, seconds: float) -> Any:
+    """The beginning of a recording between two stretches of silence."""
+    from mien.media.audio import read_audio
+    from mien.pipelines.speak import SPEECH_RATE
+    from mien.types import Audio
+
+    audio = read_audio(path, SPEECH_RATE)
+    quiet = np.zeros(round(SILENCE * SPEECH_RATE), np.float32)
+    return Audio(np.concatenate([quiet, audio.samples[: round(seconds * SPEECH_RATE)], quiet]), SPEECH_RATE)
+
+
+def _raised_brow(path: Path) -> Path:
+    """A motion file of one frame with the left brow raised halfway."""
+    from mien.types import FaceMotion
+
+    FaceMotion.zeros(1, FPS).with_columns({"browOuterUpLeft": 0.5}).save(path)
+    return path
+
+
+def _sweeps(
+    watcher: Watcher, speech: SpeechFeatures, swept: Sequence[Control], seed: int, played: Played, stage: Stage
+) -> Played:
+    def clip(lanes: Mapping[str, Any]) -> Measures:
+        measures = watcher.measures(Direction.from_dict({**HELD, **lanes}), speech, seed)
+        stage.advance()
+        return measures
+
+    default = clip({})
+    for control in swept:
+        clips = tuple(clip(control.lanes(value)) for value in control.values)
+        played.sweeps.append(Sweep(control.name, control.values, clips, default))
+        ends = [control.lanes(control.values[i]) for i in (0, len(control.values) // 2, -1)]
+        played.pictures[control.name] = [watcher.picture(lanes, speech, seed) for lanes in ends]
+    return played
+
+
+class Watcher:
+    """Plays directions on one portrait and sums up what is to be seen.
+
+    Args:
+        portrait: the face.
+        observer: finds landmarks.
+        name: of the portrait, for errors.
+
+    Raises:
+        NoFaceError: if the observer does not find the face of the photo.
+    """
+
+    def __init__(self, portrait: Portrait, observer: Observer, name: str) -> None:
+        from mien.evaluation.emotion_judge import face_box
+        from mien.rendering.warp import WarpRenderer
+
+        seen = observer(portrait.image)
+        if seen is None:
+            raise NoFaceError(f"{name}: the observer finds no face", "give a picture from the front, in good light")
+        self._portrait, self._observer, self._reference = portrait, observer, seen
+        self._renderer = WarpRenderer(portrait)
+        left, top = seen[:, :2].min(0)
+        right, bottom = seen[:, :2].max(0)
+        whole = int(left), int(top), int(right), int(bottom)
+        self._box = face_box(portrait.image) or whole
+
+    def frames(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Iterator[Frame]:
+        """The clip."""
+        from mien.pipelines.speak import perform
+
+        motion = perform(direction, speech, rest=self._portrait.rest, identity=self._portrait.identity, seed=seed)
+        return self._renderer.render(motion)
+
+    def picture(self, lanes: Mapping[str, Any], speech: SpeechFeatures, seed: int) -> Frame:
+        """The loudest moment of a clip, to look at."""
+        moment = int(np.argmax(speech.loudness))
+        frames = self.frames(Direction.from_dict({**HELD, **lanes}), speech, seed)
+        return next(frame for i, frame in enumerate(frames) if i == moment)
+
+    def measures(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Measures:
+        """All of :data:`~mien.evaluation.leakage.MEASURES` of one clip."""
+        from mien import metrics
+
+        points: list[Array] = []
+        judged: dict[int, float] = {}
+        silent = _far_from_speech(speech)
+        for i, frame in enumerate(self.frames(direction, speech, seed)):
+            seen = self._observer(frame)
+            points.append(points[-1] if seen is None and points else self._reference if seen is None else seen)
+            if i % _JUDGED_EVERY == 0 and (silent[i] or speech.voiced[i] > 0.5):
+                judged[i] = self._valence(frame, points[-1])
+        landmarks = np.stack(points)
+        face = metrics.steadied(landmarks, self._reference)
+        spoken = np.asarray(speech.voiced) > 0.5
+        gap = metrics.lip_aperture(face)[spoken]
+        closure = metrics.closure_from_openness(metrics.eye_openness(face), FPS)
+        brows = metrics.brow_heights(face)
+        return {
+            "valence": float(np.median([v for i, v in judged.items() if silent[i]])),
+            "lip movement": float(gap.std()),
+            "lip opening": float(gap.mean()),
+            "head movement": float(metrics.head_angles(landmarks, self._reference).std(0).mean()),
+            "blink rate": metrics.blink_rate(metrics.blinks_of(closure, FPS), len(landmarks) / FPS),
+            "brow asymmetry": float((brows[:, 1] - brows[:, 0]).mean()),
+            "valence in speech": float(np.median([v for i, v in judged.items() if spoken[i]])),
+            "brow height": float(brows.mean()),
+        }
+
+    def _valence(self, frame: Frame, landmarks: Array) -> float:
+        """What the judge sees in the face, cut out where it is and upright, as it stood in the photo."""
+        import cv2
+
+        from mien.evaluation.emotion_judge import judge
+
+        rigid = [33, 263, 168, 234, 454]
+        moved, _ = cv2.estimateAffinePartial2D(landmarks[rigid, :2], self._reference[rigid, :2], method=cv2.LMEDS)
+        size = frame.shape[1], frame.shape[0]
+        still = frame if moved is None else cv2.warpAffine(frame, moved, size, borderMode=cv2.BORDER_REPLICATE)
+        return float(judge([np.asarray(still, np.uint8)], self._box)[0] @ _judged_valence())
+
+
+def _judged_valence() -> Array:
+    """``(7,)`` valence of each label that the judge knows."""
+    from mien.evaluation.emotion_judge import JUDGED_EMOTIONS
+
+    angles = [LABEL_ANGLES.get(label.value) for label in JUDGED_EMOTIONS]
+    return np.array([0 if angle is None else np.cos(np.deg2rad(angle)) for angle in angles], np.float32)
+
+
+def _far_from_speech(speech: SpeechFeatures) -> np.ndarray:
+    """``(T,)`` where nobody speaks, nor will or did within a third of a second."""
+    from scipy.ndimage import maximum_filter1d
+
+    return np.asarray(maximum_filter1d(np.asarray(speech.voiced), 2 * round(FPS / 3) + 1) < 0.5)
+
+
+def _write(options: ControlOptions, result: ControlResult, played: Sequence[Played], observer: str) -> None:
+    from mien.evaluation.leakage import MEASURES, NATURAL
+    from mien.evaluation.report import write_text
+    from mien.media.provenance import provenance
+
+    assert options.output is not None
+    inputs: dict[str, Path | None] = {f"portrait {i + 1}": path for i, path in enumerate(options.portraits)}
+    inputs |= {f"speech {i + 1}": path for i, path in enumerate(options.speech)} | {"landmarker": options.landmarker}
+    record = provenance("evaluate control", inputs=inputs, settings=asdict(options), seed=options.seed)
+    numbers = {
+        "matrix": {c: {f: asdict(cell) for f, cell in row.items()} for c, row in result.matrix.items()},
+        "beside": {c: {f: asdict(cell) for f, cell in row.items()} for c, row in result.beside.items()},
+        "doses": [asdict(dose) for dose in result.doses],
+        "sweeps": [
+            {"portrait": pair.portrait, "voice": pair.voice, **asdict(sweep)}
+            for pair in played
+            for sweep in pair.sweeps
+        ],
+        "measures": MEASURES,
+        "natural": NATURAL,
+        "observer": observer,
+        "made": record,
+    }
+    if options.output.suffix.lower() == ".json":
+        write_text(options.output, json.dumps(numbers, indent=1, default=str) + "\n")
+    else:
+        write_text(options.output, _page(result, played, {**record, "observer": observer}))
+
+
+def _page(result: ControlResult, played: Sequence[Played], record: Mapping[str, Any]) -> str:
+    from mien.evaluation.leakage import MEASURES, NATURAL
+    from mien.evaluation.report import Report, curves, paragraph, picture, table
+
+    names = [factor.name for factor in FACTORS]
+    report = Report(
+        "What each control moves",
+        f"{result.clips} clips of {len({p.portrait for p in played})} portraits and {len({p.voice for p in played})} "
+        "voices. Rows are controls, swept through their range; columns are what was seen to move, in standard "
+        "deviations of real clips. The diagonal should be large, everything else small.",
+    )
+    rows, shades = [], {}
+    for i, (control, row) in enumerate(result.matrix.items()):
+        rows.append([control, *((cell.mean, f"{cell.low:.2f} to {cell.high:.2f}") for cell in row.values())])
+        for j, (name, cell) in enumerate(row.items(), 1):
+            shades[i, j] = "#d9ead9" if name == control else "#f4c7bd" if cell.mean > GOAL_LEAKAGE else "#f7f7f2"
+    note = (
+        f"Mean over portraits and voices of the largest change in the sweep, and its 95 % bootstrap interval. "
+        f"Red: above {GOAL_LEAKAGE:g}."
+    )
+    report.section("Leakage", table(["control", *names], rows, shades=shades), paragraph(note, note=True))
+    others = list(next(iter(result.beside.values())))
+    report.section(
+        "What else moves",
+        table(["control", *others], [[c, *(cell.mean for cell in row.values())] for c, row in result.beside.items()]),
+        paragraph(
+            "Without a goal: an emotion is meant to raise brows, and speech changes what a still judge sees.", True
+        ),
+    )
+    report.section(
+        "Dose and response",
+        table(
+            ["control", "measure", "Spearman", "lowest", "R² of a line", "reach", "dead zone"],
+            [[d.control, d.measure, d.spearman, d.worst, d.r_squared, d.reach, f"{d.dead:.0%}"] for d in result.doses],
+        ),
+        *(
+            curves(f"{d.control} → {d.measure}", d.values, {"mean": d.means}, x_name=d.control, dots=True)
+            for d in result.doses
+        ),
+    )
+    for pair in played[:2]:
+        shown = [
+            picture(frame, f"{control}, {end}", width=240)
+            for control, frames in pair.pictures.items()
+            for end, frame in zip(("lowest", "middle", "highest"), frames, strict=True)
+        ]
+        report.section(f"{pair.portrait} with {pair.voice}, at the loudest moment", *shown)
+    report.section(
+        "What is measured",
+        table(["measure", "natural deviation", "what it is"], [[n, NATURAL[n], MEASURES[n]] for n in MEASURES]),
+    )
+    report.made_with(record)
+    return report.text()
