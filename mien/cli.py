@@ -55,6 +55,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
         "evaluate_control",
         "what each control moves, and what it should not",
     ),
+    "train ned": ("mien.training.train", "TrainNedOptions", "train_ned", "clips in emotions → emotion translator"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""

@@ -173,3 +173,250 @@ def train_dsm(options: TrainDsmOptions, progress: Progress | None = None) -> Tra
             raise
         raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainEmoNetOptions:
+    """Train EmoNet on labelled pictures of faces: valence, arousal and the label.
+
+    Pictures are cropped around their largest face as EmoNet's evaluation does. If the output folder holds a run with
+    the same settings, it goes on where it stopped.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """A folder with a folder of pictures per label, or a .csv with columns path, label, valence, arousal."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Folder of the run: faces, checkpoints, curves, and emonet.safetensors at the end."""
+
+    start: Path | None = None
+    """EmoNet's weights whose trunk is kept and whose head is trained on. Default: all is trained, from nothing."""
+
+    clean: bool = False
+    """Leave out pictures whose label and valence-arousal contradict each other, by AffectNet's cleaning rules."""
+
+    held_out: float = 0.1
+    """Share of every label's pictures that is validated on instead of trained on."""
+
+    epochs: int = 50
+    """How many times the commonest label's pictures are seen; the others are repeated to be seen as often."""
+
+    batch_size: int = 64
+    """Pictures per step."""
+
+    learning_rate: float = 1e-3
+    """Of the first epoch."""
+
+    decay: float = 0.858
+    """Factor on the learning rate after every epoch; the default is a tenth in 15 epochs."""
+
+    checkpoint_every: int = 1
+    """Epochs between checkpoints; the last 3 are kept."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed gives the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainEmoNetResult:
+    """What came out. Figures are of pictures not trained on, NaN where there are none.
+
+    Attributes:
+        output: the weights; mien track --estimator emonet:FILE takes them.
+        epochs: how many.
+        n_pictures: pictures trained on.
+        n_held_out: pictures validated on.
+        accuracy: share of right labels.
+        valence_ccc: concordance correlation of valence.
+        arousal_ccc: of arousal.
+    """
+
+    output: Path
+    epochs: int
+    n_pictures: int
+    n_held_out: int
+    accuracy: float
+    valence_ccc: float
+    arousal_ccc: float
+
+
+def train_emonet(options: TrainEmoNetOptions, progress: Progress | None = None) -> TrainEmoNetResult:
+    """Train EmoNet, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if the pictures or the numbers cannot be used, or the folder holds another run.
+        FormatError: if the table, the weights or checkpoints are damaged.
+    """
+    try:
+        from mien.training.recipes.emonet import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainNedOptions:
+    """Train NED: translate the emotion of a motion.
+
+    Data is a folder of clips PERSON/EMOTION/CLIP (videos or motions), MEAD, Aff-Wild2, or what `mien prepare` made of
+    a person. Videos are tracked first. If the output folder holds a run with the same settings, it goes on where it
+    stopped.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """Folder with the clips."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Folder of the run: checkpoints, curves, and ned.safetensors at the end."""
+
+    start: Path | None = None
+    """Weights to go on from, as from Aff-Wild2 to MEAD."""
+
+    paired: bool = False
+    """Clips of the same name are the same speech, frame by frame, in every emotion."""
+
+    leave_out: tuple[str, ...] = ()
+    """People to validate on instead of training on them. Default: every tenth."""
+
+    width: int = 128
+    """Of the networks' layers; the paper has 512."""
+
+    hop: int = 1
+    """Frames from one window to the next."""
+
+    epochs: int = 20
+    """How many times each window is seen."""
+
+    batch_size: int = 64
+    """Windows per step."""
+
+    learning_rate: float = 1e-4
+    """Of the first epoch."""
+
+    decay: float = 1.0
+    """Factor on the learning rate after every epoch."""
+
+    checkpoint_every: int = 1
+    """Epochs between checkpoints; the last 10 are kept."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed gives the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainNedResult:
+    """What came out.
+
+    Attributes:
+        output: the weights.
+        epochs: how many.
+        n_windows: windows trained on.
+        people: how many people they are of.
+        cycle: mean error after translating there and back, of people not trained on.
+        moved: share of the way to a reference that the mean of such a person's window moves.
+    """
+
+    output: Path
+    epochs: int
+    n_windows: int
+    people: int
+    cycle: float
+    moved: float
+
+
+def train_ned(options: TrainNedOptions, progress: Progress | None = None) -> TrainNedResult:
+    """Train NED, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if the data or the numbers cannot be used, or the folder holds another run.
+        FormatError: if data or checkpoints are damaged.
+    """
+    try:
+        from mien.training.recipes.ned import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainRendererOptions:
+    """Train a renderer of one person: motion to pictures of them.
+
+    Data is a folder that `mien prepare` made of the person's videos. If the output folder holds a run with the same
+    settings, it goes on where it stopped. While it runs, preview.png shows how far it is; at the end report.json and
+    report.png say how well it draws frames that it has not seen.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """Folder of the person."""
+
+    output: Annotated[Path | None, arg(aliases=("-o",))] = None
+    """Folder of the run. Default: renderer in the person's folder, where mien redirect looks for it."""
+
+    method: Literal["fast", "head2head"] = "fast"
+    """fast mends warped frames of the person and learns in minutes; head2head draws from geometry alone, on a GPU."""
+
+    minutes: float = 60
+    """Stop after so long; an earlier stop comes when validation no longer gets better."""
+
+    epochs: int | None = None
+    """Stop after so many epochs. Default: as many as the minutes allow; the published 60 for head2head."""
+
+    learning_rate: float | None = None
+    """Of the first epoch. Default: the method's own."""
+
+    width: int = 64
+    """Channels of head2head at full size; 64 as published, 8 to try it out."""
+
+    perceptual: Path | None = None
+    """VGG-19's ImageNet weights for head2head's perceptual loss, which is left out without them."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed and the same number of epochs give the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainRendererResult:
+    """What came out.
+
+    Attributes:
+        output: the trained person.
+        epochs: how many.
+        minutes: how long it took in all.
+        n_frames: frames trained on.
+        face_psnr: dB on frames never seen, in the face.
+        mouth_psnr: the same around the mouth.
+    """
+
+    output: Path
+    epochs: int
+    minutes: float
+    n_frames: int
+    face_psnr: float
+    mouth_psnr: float
+
+
+def train_renderer(options: TrainRendererOptions, progress: Progress | None = None) -> TrainRendererResult:
+    """Train a person's renderer, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if the person or the numbers cannot be used, or the folder holds another run.
+        FormatError: if data or checkpoints are damaged.
+    """
+    try:
+        if options.method == "fast":
+            from mien.training.recipes.person import run
+        else:
+            from mien.training.recipes.head2head import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
