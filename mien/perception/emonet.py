@@ -230,22 +230,26 @@ def emonet_loss(
     Args:
         output: what the network said.
         classes: ``(N,)`` indices into the network's labels.
-        va: ``(N, 2)`` valence and arousal in [-1, 1].
+        va: ``(N, 2)`` valence and arousal in [-1, 1]; rows of NaN are unknown and count for the class alone.
         generator: draws a, b and c.
 
     Returns:
         The loss and its four parts by name, for the log.
     """
-    said = torch.stack([output.valence, output.arousal], 1)
+    cross_entropy = F.cross_entropy(output.expression, classes)
+    known = ~va.isnan().any(1)
+    if known.sum() < 2:  # nothing to correlate
+        return cross_entropy, {"cross_entropy": cross_entropy}
+    said, va = torch.stack([output.valence, output.arousal], 1)[known], va[known]
     parts = {
-        "cross_entropy": F.cross_entropy(output.expression, classes),
+        "cross_entropy": cross_entropy,
         "mse": (said - va).square().mean(0).sum(),
         "pcc": one_minus_pcc(said, va),
         "ccc": one_minus_ccc(said, va),
     }
     a, b, c = torch.rand(3, generator=generator).tolist()
     regression = (a * parts["mse"] + b * parts["pcc"] + c * parts["ccc"]) / max(a + b + c, 1e-6)
-    return parts["cross_entropy"] + regression, parts
+    return cross_entropy + regression, parts
 
 
 # ----------------------------------------------------------------------------------------------------------- adapter
