@@ -34,6 +34,9 @@ from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 OPENING_IN_SPEECH = {"jaw": 0.25, "lips": 0.75}
 """Share of an emotion's opening that is left while somebody speaks: the jaw belongs to the speech, bared teeth less."""
 
+JAW_YIELDS = 0.5
+"""Share of its opening by which the jaw may come up so that an emotion does not part the lips farther than speech."""
+
 MAX_DROOP = 0.35
 """How far an emotion may lower the lids (``eyeBlink``); half closed would count as a blink."""
 
@@ -102,6 +105,7 @@ def compose(
     felt = _yield_to_speech(felt + usual, spoken, voice)
     total = _soft_limit(spoken + felt)
     if voice is not None:
+        total = _part_as_spoken(total, spoken)
         total = _keep_closures(total, spoken, photo, identity, voice)
     eyes = _turn_eyes(gaze, head)
     total = _set_lids(total, photo, blink, eyes)
@@ -185,6 +189,21 @@ def _lip_gaps() -> tuple[Array, npt.NDArray[np.int32]]:
     middle = gaps[_INDEX["jawOpen"]] > 0.5 * gaps[_INDEX["jawOpen"]].max()
     touches = np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
     return np.asarray(gaps[:, middle] * touches[:, None], np.float32), pairs[middle]
+
+
+def _part_as_spoken(total: Array, spoken: Array) -> Array:
+    """The lips parted as far as the speech parts them: the jaw gives back what an emotion opens, or takes.
+
+    As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it.
+    """
+    gaps, _ = _lip_gaps()
+    gap = np.maximum(total @ gaps, 0).mean(1) - np.maximum(spoken @ gaps, 0).mean(1)
+    jaw, lips = gaps[_INDEX["jawOpen"]].mean(), -gaps[_INDEX["mouthClose"]].mean()
+    total = total.copy()
+    raised = np.minimum(gap / jaw, np.maximum(JAW_YIELDS * total[:, _INDEX["jawOpen"]], 0))
+    total[:, _INDEX["jawOpen"]] -= raised
+    total[:, _INDEX["mouthClose"]] += np.maximum(gap - raised * jaw, 0) / lips
+    return total
 
 
 def _keep_closures(total: Array, spoken: Array, photo: Array, identity: FaceIdentity | None, voice: Voice) -> Array:
