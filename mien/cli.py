@@ -56,7 +56,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
         "what each control moves, and what it should not",
     ),
     "train ned": ("mien.training.train", "TrainNedOptions", "train_ned", "clips in emotions → emotion translator"),
-    "train emonet": ("mien.training.train", "TrainEmoNetOptions", "train_emonet", "labelled pictures → emotion network"),
+    "train emonet": ("mien.training.train", "TrainEmoNetOptions", "train_emonet", "labelled pictures → EmoNet"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""
