@@ -148,8 +148,12 @@ def plan_direction(direction: Direction, n_frames: int, fps: float) -> EmotionPl
     weights = np.array(direction.emotion_curve(n_frames, fps))
     weights[:, LABELS.index("neutral")] = 0
     total = weights.sum(1)
-    amount = _smooth_step(total / _CERTAIN).astype(np.float32)
-    return EmotionPlan(weights, direction.emotion_track(n_frames, fps).va, total, amount)
+    return EmotionPlan(weights, direction.emotion_track(n_frames, fps).va, total, certainty(total))
+
+
+def certainty(total: Array) -> Array:
+    """``(T,)`` in [0, 1]: how far any emotion is asked for, given the sum of the labels' shares."""
+    return _smooth_step(total / _CERTAIN).astype(np.float32)
 
 
 def span_shares(spans: Sequence[EmotionSpan], time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -72,12 +72,14 @@ class DsmConfig:
         rig: whose expressions they are.
         hidden: width of each hidden layer.
         dropout: share of values that each hidden layer loses in training.
+        estimator: who read valence and arousal of the frames that it was trained on.
     """
 
     expression_names: tuple[str, ...] = ARKIT_NAMES
     rig: str = "builtin"
     hidden: tuple[int, ...] = PAPER_LAYERS
     dropout: float = 0.0
+    estimator: str = "own"
 
 
 # ----------------------------------------------------------------------------------------------------------- network

@@ -22,6 +22,7 @@ from tyro.conf import arg
 
 from mien.direction import Direction
 from mien.errors import InputError, OutputError
+from mien.pipelines.dsm import is_trained, weights_of
 from mien.progress import Progress, track
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_direction, plan_spans
 from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
@@ -57,9 +58,9 @@ class RedirectOptions:
     reference: tuple[Path, ...] = ()
     """Clips of anybody, videos or motion files; the face then feels as they do (method ned)."""
 
-    method: Literal["rules", "ned"] | None = None
-    """rules adds the emotion that mien speak shows; ned translates the motion with a network. Default: rules, or ned
-    where there is a reference."""
+    method: Literal["rules", "ned", "dsm"] | None = None
+    """rules adds the emotion that mien speak shows; ned translates the motion with a network; dsm moves the person as
+    their own videos teach. Default: ned for a reference, dsm for a person who has been trained, else rules."""
 
     intensity: float = 1.0
     """Factor on all intensities, 0 to 1."""
@@ -113,6 +114,8 @@ class Request:
         plan: what to feel, frame by frame.
         references: motions to take the emotion from.
         person: a prepared person's folder.
+        intensity: factor on all intensities; the plan's shares, points and intensities have it already.
+        faithful: whether the method's mouth will be taken as well.
         seed: of everything random.
         progress: where long work is reported.
     """
@@ -123,6 +126,8 @@ class Request:
     plan: EmotionPlan
     references: tuple[FaceMotion, ...] = ()
     person: Path | None = None
+    intensity: float = 1.0
+    faithful: bool = False
     seed: int = 0
     progress: Progress | None = None
 
@@ -137,7 +142,17 @@ def _rules(request: Request) -> FaceMotion:
     return emotion_over(request.motion, request.plan.weights, shots=request.shots, seed=request.seed)
 
 
-METHODS: Mapping[str, Method] = {"rules": _rules}
+def _dsm(request: Request) -> FaceMotion:
+    """The person's own decoder."""
+    from mien.pipelines.dsm import dsm_motion
+
+    return dsm_motion(
+        request.motion, request.plan, request.person, intensity=request.intensity, faithful=request.faithful,
+        seed=request.seed,
+    )  # fmt: skip
+
+
+METHODS: Mapping[str, Method] = {"rules": _rules, "dsm": _dsm}
 """Name → what changes the motion."""
 
 
@@ -184,7 +199,10 @@ def redirected(
     from mien.motion.keep_speech import keep_speech
 
     plan = _plan(wish, seen, options.intensity)
-    request = Request(seen.motion, seen.identity, seen.shots, plan, references, options.person, options.seed, progress)
+    request = Request(
+        seen.motion, seen.identity, seen.shots, plan, references, options.person, options.intensity, options.faithful,
+        options.seed, progress,
+    )  # fmt: skip
     wanted = METHODS[method](request)
     if not options.faithful:
         wanted = keep_speech(seen.motion, wanted, identity=seen.identity, shots=seen.shots)
@@ -231,7 +249,9 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
         raise InputError("--emotion and --direction are both given", "give one of them")
     if options.emotion is None and options.direction is None and not options.reference:
         raise InputError("no emotion is asked for", 'give --emotion "2s-5s:happy:0.8", -d or --reference')
-    method = options.method or ("ned" if options.reference else "rules")
+    method = options.method or ("ned" if options.reference else "dsm" if is_trained(options.person) else "rules")
+    if method == "dsm":
+        weights_of(options.person)
     if options.reference and method != "ned":
         raise InputError(f"--method {method} takes no --reference", "use --method ned, or leave --reference out")
     if options.direction is not None:

@@ -78,10 +78,13 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
         raise InputError(f"--held-out {options.held_out:g}", "give a share from 0.05 to 0.5")
     setting = SETTINGS[options.setting]
     output = options.output or options.data / FOLDER
-    clips = load_person(options.data).clips
+    person = load_person(options.data)
+    clips = person.clips
     training, validation = split(clips, options.held_out)
     motion = clips[0].motion
-    config = DsmConfig(motion.expression_names, motion.rig, setting.hidden, options.dropout)
+    config = DsmConfig(
+        motion.expression_names, motion.rig, setting.hidden, options.dropout, person.settings.get("estimator", "own")
+    )
     torch.manual_seed(options.seed)
     task = DsmTask(ExpressionDecoder(config), training, validation, setting.jitter, options.seed)
     epochs = setting.epochs if options.epochs is None else options.epochs
