@@ -167,6 +167,15 @@ def test_a_style_is_found_again_in_its_own_motion(speech, name):
         assert found[habit] == pytest.approx(asked[habit], rel=0.3), habit
 
 
+def test_a_style_fills_in_only_what_the_direction_leaves_open(speech):
+    plain = perform(Direction.from_dict({"lips": 0.8}), speech).column("jawOpen")
+    for style in ("mumbling", "theatrical:2"):
+        given = perform(Direction.from_dict({"lips": 0.8, "style": style}), speech).column("jawOpen")
+        left_open = perform(Direction.from_dict({"style": style}), speech).column("jawOpen")
+        assert np.array_equal(given, plain)
+        assert abs(left_open.mean() - perform(Direction(), speech).column("jawOpen").mean()) > 0.01
+
+
 def test_the_direction_leaves_no_lane_behind(portrait, speech):
     """Each lane changes what it names and nothing else of the motion."""
     plain = {"blink": 0, "head": 0, "gaze": 0}
