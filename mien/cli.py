@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "plot va": ("mien.pipelines.plot", "PlotOptions", "plot", "tables of emotion → pictures over the emotion disc"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
+    "style": ("mien.pipelines.style", "StyleOptions", "style", "clip → how somebody talks and feels, as numbers"),
     "prepare": ("mien.pipelines.prepare", "PrepareOptions", "prepare", "videos of a person → what methods learn from"),
     "prepare voca": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → data for train voca"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),

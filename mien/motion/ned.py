@@ -440,7 +440,7 @@ class NedEditor:
             raise InputError(f"intensity is {amount.min():g} to {amount.max():g}", "allowed: 0 to 1")
         source = self.values(motion)
         translated = self.translate(source, style)
-        return self._with_values(motion, source + np.broadcast_to(amount, len(motion))[:, None] * (translated - source))
+        return self.with_values(motion, source + np.broadcast_to(amount, len(motion))[:, None] * (translated - source))
 
     def translate(self, values: Array, style: npt.ArrayLike, *, official_edges: bool = False) -> Array:
         """Plain numbers: ``(T, n_values)`` in a style, ``(style_dim,)`` or ``(T, style_dim)``.
@@ -483,7 +483,8 @@ class NedEditor:
         jaw = motion.column(config.jaw_expression) if config.jaw_expression else motion.jaw_pose[:, 0]
         return np.column_stack([jaw, *(motion.column(name) for name in config.expression_names)])
 
-    def _with_values(self, motion: FaceMotion, values: Array) -> FaceMotion:
+    def with_values(self, motion: FaceMotion, values: Array) -> FaceMotion:
+        """The motion with these ``(T, n_values)`` in the place of its own; see :meth:`values`."""
         columns: dict[str, Array] = dict(zip(self.config.expression_names, values.T[1:], strict=True))
         if self.config.jaw_expression:
             return motion.with_columns({**columns, self.config.jaw_expression: values[:, 0]})

@@ -23,6 +23,7 @@ from tyro.conf import arg
 from mien.direction import Direction
 from mien.errors import InputError, OutputError
 from mien.pipelines.dsm import is_trained, weights_of
+from mien.pipelines.ned import motion_of
 from mien.progress import Progress, track
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_direction, plan_spans
 from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
@@ -56,11 +57,14 @@ class RedirectOptions:
     """Emotion over time by keyframes as in mien speak, or a .yaml or .json file; neutral leaves the video alone."""
 
     reference: tuple[Path, ...] = ()
-    """Clips of anybody, videos or motion files; the face then feels as they do (method ned)."""
+    """Clips of anybody (videos, motions, or what mien style saved); the face then feels as they do (method ned)."""
 
     method: Literal["rules", "ned", "dsm"] | None = None
     """rules adds the emotion that mien speak shows; ned translates the motion with a network; dsm moves the person as
     their own videos teach. Default: ned for a reference, dsm for a person who has been trained, else rules."""
+
+    weights: Path | None = None
+    """Weights of ned that you trained. Default: those that come with mien."""
 
     intensity: float = 1.0
     """Factor on all intensities, 0 to 1."""
@@ -112,7 +116,8 @@ class Request:
         identity: the person's neutral face.
         shots: first frame of every shot.
         plan: what to feel, frame by frame.
-        references: motions to take the emotion from.
+        references: motions, or style files, to take the emotion from.
+        weights: of the method, if not its own.
         person: a prepared person's folder.
         intensity: factor on all intensities; the plan's shares, points and intensities have it already.
         faithful: whether the method's mouth will be taken as well.
@@ -124,7 +129,8 @@ class Request:
     identity: FaceIdentity
     shots: tuple[int, ...]
     plan: EmotionPlan
-    references: tuple[FaceMotion, ...] = ()
+    references: tuple[FaceMotion | Path, ...] = ()
+    weights: Path | None = None
     person: Path | None = None
     intensity: float = 1.0
     faithful: bool = False
@@ -152,7 +158,17 @@ def _dsm(request: Request) -> FaceMotion:
     )  # fmt: skip
 
 
-METHODS: Mapping[str, Method] = {"rules": _rules, "dsm": _dsm}
+def _ned(request: Request) -> FaceMotion:
+    """The motion translated by a network, towards a label or a reference."""
+    from mien.pipelines.ned import ned_motion
+
+    return ned_motion(
+        request.motion, request.plan, request.references, shots=request.shots, weights=request.weights,
+        seed=request.seed,
+    )  # fmt: skip
+
+
+METHODS: Mapping[str, Method] = {"rules": _rules, "ned": _ned, "dsm": _dsm}
 """Name → what changes the motion."""
 
 
@@ -179,7 +195,9 @@ def redirect(options: RedirectOptions, progress: Progress | None = None) -> Redi
     method, wish = _checked(options)
     write = _writer(options, method)
     renderer = RENDERERS[options.renderer](options)
-    references = tuple(_motion_of(path, progress) for path in options.reference)
+    references = tuple(
+        path if path.suffix.lower() == ".json" else motion_of(path, progress) for path in options.reference
+    )
     seen = track_video(options.input, face=options.face, progress=progress)
     motion = redirected(seen, wish, method, options, references, progress)
     write(seen, motion, renderer, progress)
@@ -192,7 +210,7 @@ def redirected(
     wish: Direction | tuple[EmotionSpan, ...],
     method: str,
     options: RedirectOptions,
-    references: tuple[FaceMotion, ...] = (),
+    references: tuple[FaceMotion | Path, ...] = (),
     progress: Progress | None = None,
 ) -> FaceMotion:
     """The tracked motion as it was wished for; rows that nothing is wished for are exactly the track's."""
@@ -200,8 +218,8 @@ def redirected(
 
     plan = _plan(wish, seen, options.intensity)
     request = Request(
-        seen.motion, seen.identity, seen.shots, plan, references, options.person, options.intensity, options.faithful,
-        options.seed, progress,
+        seen.motion, seen.identity, seen.shots, plan, references, options.weights, options.person, options.intensity,
+        options.faithful, options.seed, progress,
     )  # fmt: skip
     wanted = METHODS[method](request)
     if not options.faithful:
@@ -227,13 +245,12 @@ def _plan(wish: Direction | tuple[EmotionSpan, ...], seen: Track, intensity: flo
 
 def visibility(found: npt.NDArray[np.bool_], shots: tuple[int, ...], fps: float) -> Array:
     """``(T,)`` 0 where no face was seen, rising to 1 away from there; a cut needs no rise."""
+    from scipy.ndimage import distance_transform_edt
+
     seen = np.ones(len(found), np.float32)
-    frames = np.arange(len(found))
     for start, end in zip(shots, (*shots[1:], len(found)), strict=True):
-        lost = np.flatnonzero(~found[start:end]) + start
-        if len(lost):
-            away = np.abs(frames[start:end, None] - lost).min(1)
-            seen[start:end] = np.clip(away / (_LOST * fps), 0, 1)
+        if not found[start:end].all():
+            seen[start:end] = np.clip(distance_transform_edt(found[start:end]) / (_LOST * fps), 0, 1)
     return seen
 
 
@@ -252,6 +269,8 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
     method = options.method or ("ned" if options.reference else "dsm" if is_trained(options.person) else "rules")
     if method == "dsm":
         weights_of(options.person)
+    if options.weights is not None and method != "ned":
+        raise InputError(f"--method {method} takes no --weights", "use --method ned, or leave --weights out")
     if options.reference and method != "ned":
         raise InputError(f"--method {method} takes no --reference", "use --method ned, or leave --reference out")
     if options.direction is not None:
@@ -267,14 +286,6 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
         if not options.reference and span.emotion is None:
             raise InputError(f"--emotion {options.emotion}: names no emotion", 'write it as in "2s-5s:happy:0.8"')
     return method, spans
-
-
-def _motion_of(path: Path, progress: Progress | None) -> FaceMotion:
-    """The motion in a file, or of the face in a video."""
-    from mien.media.motion_file import ENDINGS, read_motion
-    from mien.perception.tracking import track_video
-
-    return read_motion(path) if path.suffix.lower() in ENDINGS else track_video(path, progress=progress).motion
 
 
 def _portraits(seen: Track, frames: Iterator[Frame]) -> Iterator[Portrait]:
