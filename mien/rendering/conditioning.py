@@ -117,6 +117,13 @@ class Conditioner:
         self._face_triangles = np.ascontiguousarray(self._triangles[: len(face)])
         mean = rig.template[face_owner]
         low, high = mean.min(0), mean.max(0)
+        self._pupils = {
+            side: np.arange(*rig.parts[iris].indices(rig.n_vertices))
+            if (iris := f"iris_{side}") in rig.parts
+            else np.unique(rig.triangles[parts[f"pupil_{side}"]])
+            for side in _EYES
+            if f"iris_{side}" in rig.parts or f"pupil_{side}" in parts
+        }
         self._colours = np.zeros((len(self._owner), 3), np.float32)
         self._colours[: self._n_face] = (mean - low) / (high - low)
 
@@ -124,7 +131,7 @@ class Conditioner:
         """One frame.
 
         Args:
-            points: ``(V, 3)`` the rig's vertices in window pixels.
+            points: ``(V, 3)`` the rig's vertices in window pixels; of the built-in rig the 478 landmarks are enough.
             carried: ``(V, A)`` values to interpolate over the face and the mouth's opening.
         """
         n_carried = 0 if carried is None else carried.shape[1]
@@ -149,9 +156,9 @@ class Conditioner:
         landmarks = self._rig.landmark_indices_68
         for side, where in _EYES.items() if len(landmarks) else ():
             eye = points[landmarks[where], :2]
-            pupil = self._rig.triangle_parts.get(f"pupil_{side}")
+            pupil = self._pupils.get(side)
             if pupil is not None:
-                middle = points[np.unique(self._rig.triangles[pupil]), :2].mean(0)
+                middle = points[pupil, :2].mean(0)
                 radius = float(np.linalg.norm(eye[1] - eye[4]) + np.linalg.norm(eye[2] - eye[5])) / 4
                 cv2.circle(picture, _sixteenths(middle), round(16 * radius), _RED, -1, cv2.LINE_AA, 4)
             for lid in (eye[:4], eye[[3, 4, 5, 0]]):
