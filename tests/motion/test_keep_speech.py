@@ -1,0 +1,129 @@
+"""A mouth that says the same in another emotion: gap between the lips, closures, lids, and what stays untouched."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.direction import LABELS
+from mien.face.rig import load_rig
+from mien.metrics import lip_aperture, pearson
+from mien.motion.emotion import emotion_over
+from mien.motion.keep_speech import MOST_NARROWER, keep_speech
+from mien.types import ARKIT_NAMES, FaceMotion
+
+FPS = 25.0
+EMOTIONS = ("happy", "sad", "anger", "surprise", "fear", "disgust")
+
+
+def talking(n: int = 150, seed: int = 3) -> FaceMotion:
+    """A mouth that opens five times a second's worth of syllables, closes in between, and one blink."""
+    time = np.arange(n) / FPS
+    rng = np.random.default_rng(seed)
+    syllables = np.clip(np.sin(2 * np.pi * 2.5 * time + rng.normal(0, 0.3, n).cumsum() * 0.1), 0, 1)
+    blink = np.exp(-(((time - 3) / 0.06) ** 2))
+    return FaceMotion.zeros(n, FPS).with_columns(
+        {
+            "jawOpen": 0.35 * syllables,
+            "mouthFunnel": 0.3 * syllables * (np.sin(time) > 0),
+            "mouthLowerDownLeft": 0.2 * syllables,
+            "mouthLowerDownRight": 0.2 * syllables,
+            "eyeBlinkLeft": blink,
+            "eyeBlinkRight": blink,
+        }
+    )
+
+
+def felt(motion: FaceMotion, label: str, amount: float = 1.0) -> FaceMotion:
+    weights = np.zeros((len(motion), len(LABELS)), np.float32)
+    weights[:, LABELS.index(label)] = amount
+    return emotion_over(motion, weights)
+
+
+def aperture(motion: FaceMotion) -> np.ndarray:
+    return lip_aperture(load_rig().vertices(motion)[:, :478] * 1000)
+
+
+def lid_gap(motion: FaceMotion) -> np.ndarray:
+    rig = load_rig()
+    pairs = rig.closures["eye_left"][2:5]
+    vertices = rig.vertices(motion)
+    return (vertices[:, pairs[:, 0], 1] - vertices[:, pairs[:, 1], 1]).mean(1)
+
+
+@pytest.mark.parametrize("label", EMOTIONS)
+def test_the_lips_part_and_meet_as_in_the_source(label: str) -> None:
+    source = talking()
+    kept = keep_speech(source, felt(source, label))
+    before, after = aperture(source), aperture(kept)
+    assert pearson(before, after) > 0.97
+    closed = before < 0.1 * np.percentile(before, 95)
+    assert closed.sum() > 30
+    assert (after[closed] < 0.1 * np.percentile(after, 95)).mean() >= 0.95
+    assert 0.9 < after[~closed].mean() / before[~closed].mean() < 1.35
+
+
+def test_without_it_an_emotion_breaks_the_closures() -> None:
+    source = talking()
+    closed = aperture(source) < 0.1 * np.percentile(aperture(source), 95)
+    gaping = aperture(felt(source, "surprise"))
+    assert (gaping[closed] < 0.1 * np.percentile(gaping, 95)).mean() < 0.5
+
+
+def test_the_emotion_is_there() -> None:
+    source = talking()
+    happy, angry = (keep_speech(source, felt(source, label)) for label in ("happy", "anger"))
+    assert happy.column("mouthSmileLeft").mean() > 0.5
+    assert angry.column("browDownLeft").mean() > 0.6
+
+
+def test_a_blink_stays_a_blink_and_eyes_stay_open_else() -> None:
+    source = talking()
+    kept = keep_speech(source, felt(source, "happy"))
+    before, after = lid_gap(source), lid_gap(kept)
+    assert after[75] < 0.1 * before.max()
+    wide = before > 0.9 * before.max()
+    assert (after[wide] > (1 - MOST_NARROWER - 0.05) * before[wide]).all()
+    surprised = lid_gap(keep_speech(source, felt(source, "surprise")))
+    assert surprised[75] < 0.1 * before.max()
+    assert surprised[wide].mean() > 1.15 * before[wide].mean()
+
+
+def test_frames_without_a_change_are_the_sources_own() -> None:
+    source = talking()
+    wanted = felt(source, "sad")
+    half = replace(source, expression=np.where(np.arange(150)[:, None] < 75, source.expression, wanted.expression))
+    kept = keep_speech(source, half, shots=(0, 75))
+    assert np.array_equal(kept.expression[:75], source.expression[:75])
+    assert not np.array_equal(kept.expression[75:], source.expression[75:])
+    assert np.array_equal(keep_speech(source, source).expression, source.expression)
+
+
+def test_a_twitching_mouth_of_the_method_is_not_taken_over() -> None:
+    source = talking()
+    rng = np.random.default_rng(0)
+    shaken = source.with_columns({"mouthLeft": rng.uniform(0, 0.5, 150), "browInnerUp": rng.uniform(0, 0.5, 150)})
+    kept = keep_speech(source, shaken)
+    assert np.abs(np.diff(kept.column("mouthLeft"))).mean() < 0.2 * np.abs(np.diff(shaken.column("mouthLeft"))).mean()
+    assert np.array_equal(kept.column("browInnerUp"), shaken.column("browInnerUp"))
+
+
+def test_expressions_stay_weights_and_other_curves_the_sources() -> None:
+    source = replace(talking(), head_pose=np.full((150, 3), 0.1))
+    kept = keep_speech(source, felt(source, "anger"))
+    assert kept.expression.min() >= 0 and kept.expression.max() <= 1
+    assert np.array_equal(kept.head_pose, source.head_pose)
+
+
+def test_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 150 frames"):
+        keep_speech(talking(), talking(100))
+
+
+def test_a_neutral_label_takes_the_own_mood_away() -> None:
+    smiling = talking().with_columns({"mouthSmileLeft": 0.6, "mouthSmileRight": 0.6})
+    calm = felt(smiling, "neutral")
+    assert calm.column("mouthSmileLeft").max() < 0.01
+    assert np.array_equal(calm.column("jawOpen"), smiling.column("jawOpen"))
+    assert np.array_equal(felt(smiling, "happy", 0).expression, smiling.expression)
+    assert smiling.expression_names == ARKIT_NAMES
