@@ -32,11 +32,20 @@ SHAPES: tuple[str, ...] = (
 UNEQUAL: tuple[str, ...] = ("mouthSmile", "mouthDimple")
 """Shapes whose difference between the sides it sees as well: contempt is one-sided."""
 
-SMOOTHING = 0.4
-"""Standard deviation in seconds by which the labels of a clip are smoothed: emotions change slower than lips."""
+LABEL_SMOOTHING, VA_SMOOTHING = 1.5, 0.4
+"""Standard deviations in seconds by which labels and values of a clip are smoothed: moods change slower than lips, and
+what a word hides the next one shows."""
 
 RESTING_BROWS = 0.3
 """Share of the lowest fifth of a clip's brow weights that counts as the person's looks, not as emotion."""
+
+LONGEST_SURPRISE, RAISED_HABIT = 8.0, 1.0
+"""Seconds; of brows that stay raised through a clip of this length this share is habit: nobody is surprised so long."""
+
+HOLD_QUANTILE, HOLD_SECONDS = 30, 1.0
+"""For labels, lips that part are read as in the most closed third of the second around: speech opens and closes."""
+
+_SPOKEN = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthLowerDown", "mouthUpperUp")
 
 
 def emotion_features(expression: Array) -> Array:
@@ -75,9 +84,9 @@ class EmotionReader:
         if len(motion) < 2:
             probabilities, va = self.frames(expression)
         else:
-            probabilities, va = (
-                _smooth(curve, SMOOTHING * motion.fps) for curve in self.frames(_without_looks(expression))
-            )
+            expression = _without_looks(expression, motion.duration)
+            va = _smooth(self.frames(expression)[1], VA_SMOOTHING * motion.fps)
+            probabilities = _smooth(self.frames(_held(expression, motion.fps))[0], LABEL_SMOOTHING * motion.fps)
         return EmotionTrack(np.clip(va, -1, 1), motion.fps, tuple(Emotion), probabilities)
 
     def frames(self, expression: Array) -> tuple[Array, Array]:
@@ -88,12 +97,31 @@ class EmotionReader:
         return shares / shares.sum(1, keepdims=True), np.tanh(values[:, 8:])
 
 
-def _without_looks(expression: Array) -> Array:
-    """Brows that stay up or down through a whole clip are partly the person's own."""
-    own = [i for i, name in enumerate(ARKIT_NAMES) if name.startswith("brow")]
+def _without_looks(expression: Array, duration: float) -> Array:
+    """Brows that stay up or down through a whole clip are the person's own, raised ones the more the longer it is."""
     expression = np.array(expression)
-    expression[:, own] -= RESTING_BROWS * np.percentile(expression[:, own], 20, axis=0)
+    raised, lowered = (_columns(*stems) for stems in (("browInnerUp", "browOuterUp"), ("browDown",)))
+    lowest = np.percentile(expression, 20, axis=0)
+    together = min(lowest[_columns("browInnerUp")].mean(), lowest[_columns("browOuterUp")].mean())
+    habit = RESTING_BROWS + (RAISED_HABIT - RESTING_BROWS) * min(duration / LONGEST_SURPRISE, 1)
+    expression[:, raised] -= habit * together + RESTING_BROWS * (lowest[raised] - together)
+    expression[:, lowered] -= RESTING_BROWS * lowest[lowered]
     return expression
+
+
+def _held(expression: Array, fps: float) -> Array:
+    """Without what lips do for a sound or two."""
+    from scipy.ndimage import percentile_filter
+
+    spoken, reach = _columns(*_SPOKEN), round(HOLD_SECONDS * fps / 2)
+    held = np.array(expression)
+    held[:, spoken] = percentile_filter(expression[:, spoken], HOLD_QUANTILE, (2 * reach + 1, 1), mode="nearest")
+    return held
+
+
+def _columns(*stems: str) -> list[int]:
+    """Where the weights of some shapes stand, those of both sides."""
+    return [i for i, name in enumerate(ARKIT_NAMES) if name.removesuffix("Left").removesuffix("Right") in stems]
 
 
 def _smooth(curve: Array, deviation: float) -> Array:

@@ -66,6 +66,24 @@ def test_a_clip_is_smooth_and_a_held_face_stays():
     assert np.ptp(valence) > 0.4
 
 
+def talking(n: int, **worn: float) -> FaceMotion:
+    """A mouth that opens and closes four times a second in an otherwise constant face."""
+    jaw = 0.35 * (1 - np.cos(2 * np.pi * 4 * np.arange(n) / 25))
+    motion = FaceMotion.zeros(n, 25).with_columns({"jawOpen": jaw})
+    return motion.with_columns(
+        {side: weight for name, weight in worn.items() for side in (f"{name}Left", f"{name}Right")}
+    )
+
+
+def test_talking_hides_neither_a_smile_nor_a_calm_face():
+    reader = load_emotion_reader()
+    assert set(reader(talking(100, mouthSmile=0.7)).best()) == {Emotion.HAPPY}
+    calm = talking(250).with_columns({"browInnerUp": 0.35, "browOuterUpLeft": 0.25, "browOuterUpRight": 0.25})
+    assert set(reader(calm).best()) == {Emotion.NEUTRAL}  # brows raised for ten seconds are a habit
+    gaping = calm.with_columns({"jawOpen": 0.7, "eyeWideLeft": 0.6, "eyeWideRight": 0.6})[:25]
+    assert set(reader(gaping).best()) == {Emotion.SURPRISE}
+
+
 def test_brows_that_never_move_count_less_in_a_clip():
     reader = load_emotion_reader()
     always = wearing({"AU4": 0.9}, 50)
