@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
     "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "plot va": ("mien.pipelines.plot", "PlotOptions", "plot", "tables of emotion → pictures over the emotion disc"),
+    "plot regions": ("mien.pipelines.plot_regions", "PlotRegionsOptions", "plot_regions", "labels → path over the disc"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
     "style": ("mien.pipelines.style", "StyleOptions", "style", "clip → how somebody talks and feels, as numbers"),
     "prepare": ("mien.pipelines.prepare", "PrepareOptions", "prepare", "videos of a person → what methods learn from"),

@@ -30,7 +30,7 @@ def is_trained(person: Path | None) -> bool:
 
 
 def weights_of(person: Path | None) -> Path:
-    """A person's decoder.
+    """The file with a person's decoder.
 
     Raises:
         InputError: if there is no person, or none was trained.
@@ -59,7 +59,7 @@ def dsm_motion(
         InputError: if the person has no decoder, or it was trained on another estimator's readings.
         MissingExtraError: if PyTorch is not installed.
     """
-    model = _loaded(weights_of(person))
+    model = load_decoder(person)
     wanted = plan.va
     if plan.spans:
         path = span_path(plan.spans, len(motion), motion.fps, seed=seed)
@@ -76,7 +76,14 @@ def dsm_motion(
     return model.moved(motion, own, np.asarray(own + share * (wanted - own), np.float32), expression_at)
 
 
-def _loaded(path: Path) -> Dsm:
+def load_decoder(person: Path | None) -> Dsm:
+    """A person's decoder.
+
+    Raises:
+        InputError: if the person has none, or it was trained on another estimator's readings.
+        MissingExtraError: if PyTorch is not installed.
+    """
+    path = weights_of(person)
     try:
         from mien.motion.dsm import load_dsm
     except ModuleNotFoundError as error:

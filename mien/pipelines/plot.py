@@ -106,7 +106,7 @@ def disc_of(axes: Axes, tracks: dict[str, EmotionTrack], kind: Kind) -> None:
     from matplotlib import colormaps
 
     colours = [colormaps["tab10"](i % 10) for i in range(len(tracks))]
-    _disc(axes, kind)
+    draw_disc(axes, kind)
     if kind == "density":
         _density(axes, np.concatenate([track.va for track in tracks.values()]))
     for (name, track), colour in zip(tracks.items(), colours, strict=True):
@@ -114,12 +114,12 @@ def disc_of(axes: Axes, tracks: dict[str, EmotionTrack], kind: Kind) -> None:
             some = track.va[:: len(track) // _MOST_POINTS + 1]
             axes.scatter(some[:, 0], some[:, 1], s=7, color=colour, alpha=0.5, linewidths=0, label=name)
         elif kind == "path":
-            _path(axes, track, colour)
+            draw_path(axes, track, colour)
     if kind == "cloud" and len(tracks) > 1:
         axes.legend(loc="lower left", fontsize=7, frameon=False, markerscale=2)
 
 
-def _disc(axes: Axes, title: str) -> None:
+def draw_disc(axes: Axes, title: str) -> None:
     """The circle, its axes and the places of the labels."""
     turn = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=1)
@@ -144,7 +144,7 @@ def _density(axes: Axes, va: np.ndarray) -> None:
     axes.contourf(line, line, share / share.max(), levels=np.linspace(0.05, 1, 12), cmap="viridis", alpha=0.85)
 
 
-def _path(axes: Axes, track: EmotionTrack, colour: Any) -> None:
+def draw_path(axes: Axes, track: EmotionTrack, colour: Any) -> None:
     """The way through time: starts pale, ends dark, with a dot at the start and a cross at the end."""
     from matplotlib.collections import LineCollection
 
