@@ -93,6 +93,27 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
 
 
 @compiled
+def turn_points(points: Array, change: Array, pivot: Array, turn: Array, shift: Array, out: Array) -> None:
+    """Move points and turn them about a pivot.
+
+    Args:
+        points: ``(N, 3)``.
+        change: ``(N, 3)``, added before the turn.
+        pivot: ``(3,)``.
+        turn: ``(3, 3)`` acting on columns.
+        shift: ``(2,)`` x and y, added after the turn.
+        out: ``(N, 3)``, overwritten.
+    """
+    for i in range(len(points)):
+        x = points[i, 0] + change[i, 0] - pivot[0]
+        y = points[i, 1] + change[i, 1] - pivot[1]
+        z = points[i, 2] + change[i, 2] - pivot[2]
+        out[i, 0] = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + pivot[0] + shift[0]
+        out[i, 1] = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + pivot[1] + shift[1]
+        out[i, 2] = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z + pivot[2]
+
+
+@compiled
 def vertex_normals(points: Array, triangles: Integers, out: Array) -> None:
     """Unit normals, averaged over the triangles around each vertex by their area.
 
@@ -158,6 +179,37 @@ def polygon_coverage(polygon: Array, out: Array) -> None:
                 start, end = crossings[k] + 0.5, crossings[k + 1] + 0.5  # in pixel edges
                 for x in range(max(0, int(start)), min(width - 1, int(end)) + 1):
                     out[y, x] += max(0.0, min(end, x + 1.0) - max(start, float(x))) / 8.0
+
+
+@compiled
+def pixel_box(points: Array, left: int, top: int, right: int, bottom: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the pixels that touch points ``(N, 2 or more)``, as far as they lie in that box."""
+    low_x, low_y, high_x, high_y = points[0, 0], points[0, 1], points[0, 0], points[0, 1]
+    for i in range(1, len(points)):
+        low_x, high_x = min(low_x, points[i, 0]), max(high_x, points[i, 0])
+        low_y, high_y = min(low_y, points[i, 1]), max(high_y, points[i, 1])
+    left, top = max(int(np.floor(low_x)) - 1, left), max(int(np.floor(low_y)) - 1, top)
+    return left, top, min(int(np.ceil(high_x)) + 2, right), min(int(np.ceil(high_y)) + 2, bottom)
+
+
+@compiled
+def values_at_columns(x: Array, values: Array, left: int, out: Array) -> None:
+    """Values along a line, read at every column: linear between its points, constant beyond its ends.
+
+    Args:
+        x: ``(N,)`` of the line's points, in order along it, in either direction.
+        values: ``(N,)`` at the points.
+        left: column of the first value wanted.
+        out: ``(w,)``, overwritten.
+    """
+    first, last = np.argmin(x), np.argmax(x)
+    for column in range(len(out)):
+        out[column] = values[first] if column + left <= x[first] else values[last]
+    for i in range(len(x) - 1):
+        a, b = (i, i + 1) if x[i] <= x[i + 1] else (i + 1, i)
+        slope = (values[b] - values[a]) / max(x[b] - x[a], 1e-6)
+        for column in range(max(0, int(np.ceil(x[a])) - left), min(len(out) - 1, int(np.floor(x[b])) - left) + 1):
+            out[column] = values[a] + slope * (column + left - x[a])
 
 
 @compiled

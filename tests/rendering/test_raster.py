@@ -8,8 +8,11 @@ from mien.rendering.raster import (
     draw_sampled,
     fill_triangles,
     invert_displacement,
+    pixel_box,
     polygon_coverage,
     spread_grid,
+    turn_points,
+    values_at_columns,
     vertex_normals,
 )
 
@@ -56,6 +59,27 @@ def test_a_polygon_without_area_or_inside_out_covers_nothing() -> None:
     for polygon in (square(2, 5, 12, 5), square(2, 3, 9, 8)[::-1].copy()):
         polygon_coverage(polygon, out)
         assert not out.any()
+
+
+def test_the_box_of_points_holds_their_pixels_and_stays_within_the_picture() -> None:
+    points = np.array([[3.2, -8, 0], [7.5, 4.9, 0], [5, 2, 0]], np.float32)
+    assert pixel_box(points, 0, 0, 9, 40) == (2, 0, 9, 7)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_line_is_read_at_columns_in_either_direction(step: int) -> None:
+    x, values = np.array([2, 4, 4.5, 8], np.float32)[::step], np.array([10, 20, 20, 13], np.float32)[::step]
+    out = np.empty(10, np.float32)
+    values_at_columns(x, values, 1, out)
+    assert np.allclose(out, [10, 10, 15, 20, 19, 17, 15, 13, 13, 13])
+
+
+def test_points_turn_about_the_pivot() -> None:
+    quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float32)
+    points, change = np.array([[3, 1, 5]], np.float32), np.array([[0, 1, -1]], np.float32)
+    out = np.empty_like(points)
+    turn_points(points, change, np.array([2, 2, 2], np.float32), quarter, np.array([10, 20], np.float32), out)
+    assert out.tolist() == [[12, 23, 4]]
 
 
 def test_the_inverse_displacement_leads_back() -> None:

@@ -37,11 +37,12 @@ def test_lids_meet_when_the_rigs_do_however_wide_the_photos_eyes_are() -> None:
     for share in (0.5, 1.0):
         expression = np.zeros((478, 3), np.float32)
         expression[pairs[:, 0], 1] = share * gap
-        closure.apply(expression)
+        gaps = closure.apply(expression)
         left = (wide + expression)[pairs[:, 1], 1] - (wide + expression)[pairs[:, 0], 1]
         assert np.allclose(left, (1 - share) * (gap + 5), atol=0.35 * (share < 1) + 0.01)
-    assert closure.closed(expression) > 0.99
-    assert closure.closed(np.zeros_like(expression)) == 0
+        assert np.allclose(gaps, left, atol=0.01)
+    assert closure.closed(gaps) > 0.99
+    assert closure.closed(closure.apply(np.zeros_like(expression))) == 0
 
 
 def test_lips_never_cross() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from mien.rendering.raster import compiled
 from mien.types import Array, Frame
 
 Index = npt.NDArray[np.int32]
@@ -41,45 +42,74 @@ class Closure:
             soft: the edges touch at rest and are soft: small gaps stay shut.
         """
         axis = up[:2] / (np.linalg.norm(up[:2]) + 1e-6)
-        self._axis = np.array([axis[0], axis[1], 0], np.float32)
-        self._upper, self._lower = pairs[:, 0], pairs[:, 1]
-        self._gap = (points[self._upper] - points[self._lower]) @ self._axis
-        self._rig_gap = (rig_points[self._upper] - rig_points[self._lower]) @ self._axis
+        self._axis = np.asarray(axis, np.float32)
+        self._pairs = np.ascontiguousarray(pairs, np.int32)
+        self._gap, self._rig_gap = (
+            np.asarray((each[pairs[:, 0], :2] - each[pairs[:, 1], :2]) @ self._axis, np.float32)
+            for each in (points, rig_points)
+        )
+        self._sure = np.clip(self._rig_gap / (_SURE * height), 0, 1).astype(np.float32)
         self._seal = _SEAL * height if soft else 0.0
-        self._sure = _SURE * height
         upper, lower = (_carry(points, pairs[:, k], pairs[:, 1 - k], height) for k in (0, 1))
         self._carry = np.asarray(upper_share * upper - (1 - upper_share) * lower, np.float32)
+        self._open = float(np.maximum(self._gap, 0).sum())
+        self._pair_of = np.full(len(points), -1)
+        self._pair_of[pairs] = np.arange(len(pairs))[:, None]
 
-    def apply(self, expression: Array) -> None:
-        """Correct the landmarks' displacements ``(478, 3)`` in place."""
-        moved = (expression[self._upper] - expression[self._lower]) @ self._axis
-        rig_gap = self._rig_gap + moved
-        added = self._gap + moved
-        # Where the rig is surely open at rest, closing is proportional, so that rig and photo reach zero together.
-        scaled = np.maximum(self._gap, 0) * np.clip(rig_gap / np.maximum(self._rig_gap, 1e-3), 0, 1)
-        sure = np.clip(self._rig_gap / self._sure, 0, 1) * (moved < 0)
-        wanted = np.maximum(added + (scaled - added) * sure, np.minimum(self._gap, 0.0))
-        if self._seal:
-            opened = np.maximum(wanted - np.maximum(self._gap, 0), 0)
-            wanted = np.maximum(self._gap, 0) + opened * opened / (opened + self._seal)
-            wanted = np.minimum(wanted, np.maximum(added, 0))
-        expression += (self._carry @ (wanted - added))[:, None] * self._axis
+    def apply(self, expression: Array) -> Array:
+        """Correct the landmarks' displacements ``(478, 3)`` in place.
 
-    def _now(self, expression: Array) -> Array:
-        return np.asarray(self._gap + (expression[self._upper] - expression[self._lower]) @ self._axis, np.float32)
+        Returns:
+            ``(N,)`` the gaps that are left, pixels.
+        """
+        now = np.empty_like(self._gap)
+        _close(expression, self._pairs, self._axis, self._gap, self._rig_gap, self._sure, self._seal, self._carry, now)
+        return now
 
-    def closed(self, expression: Array) -> float:
-        """How far the edges have closed, 0 as in the photo (or wider), 1 when they meet."""
-        before = float(np.maximum(self._gap, 0).sum())
-        after = float(np.maximum(self._now(expression), 0).sum())
-        return min(max(1 - after / before, 0.0), 1.0) if before > 0 else 0.0
+    def closed(self, now: Array) -> float:
+        """How far edges with these gaps have closed, 0 as in the photo (or wider), 1 when they meet."""
+        return min(max(1 - float(np.maximum(now, 0).sum()) / self._open, 0.0), 1.0) if self._open > 0 else 0.0
 
-    def growth(self, expression: Array, loop: Index) -> Array:
+    def growth(self, now: Array, loop: Index) -> Array:
         """``(len(loop),)`` pixels by which the gap at each landmark of the opening has grown; 0 in its corners."""
-        grown = dict.fromkeys(loop.tolist(), 0.0)
-        for upper, lower, more in zip(self._upper, self._lower, self._now(expression) - self._gap, strict=True):
-            grown[int(upper)] = grown[int(lower)] = float(more)
-        return np.array([grown[vertex] for vertex in loop.tolist()], np.float32)
+        pair = self._pair_of[loop]
+        return np.where(pair < 0, np.float32(0), (now - self._gap)[pair])
+
+
+@compiled
+def _close(
+    expression: Array,
+    pairs: Index,
+    axis: Array,
+    gap: Array,
+    rig_gap: Array,
+    sure: Array,
+    seal: float,
+    carry: Array,
+    now: Array,
+) -> None:
+    """Correct displacements, fill in the gaps that are left; see :meth:`Closure.apply`."""
+    corrections = np.empty(len(pairs), np.float32)
+    for k in range(len(pairs)):
+        upper, lower = expression[pairs[k, 0]], expression[pairs[k, 1]]
+        moved = (upper[0] - lower[0]) * axis[0] + (upper[1] - lower[1]) * axis[1]
+        wanted = added = gap[k] + moved
+        at_rest = max(gap[k], 0.0)
+        if moved < 0:
+            # Where the rig is surely open at rest, closing is proportional, so that rig and photo reach zero together.
+            scaled = at_rest * min(max((rig_gap[k] + moved) / max(rig_gap[k], 1e-3), 0.0), 1.0)
+            wanted += (scaled - added) * sure[k]
+        wanted = max(wanted, min(gap[k], 0.0))
+        if seal > 0:
+            opened = max(wanted - at_rest, 0.0)
+            wanted = min(at_rest + opened * opened / (opened + seal), max(added, 0.0))
+        now[k], corrections[k] = wanted, wanted - added
+    for vertex in range(len(expression)):
+        shift = np.float32(0)
+        for k in range(len(pairs)):
+            shift += carry[vertex, k] * corrections[k]
+        expression[vertex, 0] += shift * axis[0]
+        expression[vertex, 1] += shift * axis[1]
 
 
 def _carry(points: Array, edge: Index, other: Index, height: float) -> Array:

@@ -7,12 +7,14 @@ moves rigidly with the gaze, the white stays in its socket, the upper lid casts 
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from mien.rendering.raster import Integers, compiled, polygon_coverage, sample
+from mien.rendering.raster import compiled, pixel_box, polygon_coverage, sample, values_at_columns
 from mien.types import Array, Frame
 
 Mask = npt.NDArray[np.bool_]
@@ -41,34 +43,38 @@ class EyeLayer:
         margin = 0.5 * self._width
         low = np.floor(contour.min(0) - margin).astype(int)
         high = np.ceil(contour.max(0) + margin).astype(int) + 1
-        self._left, self._top = (int(v) for v in np.maximum(low, 0))
+        left, top = (int(v) for v in np.maximum(low, 0))
         right, bottom = min(high[0], photo.shape[1]), min(high[1], photo.shape[0])
-        self.usable = right - self._left >= 6 and bottom - self._top >= 4 and np.ptp(contour[:, 1]) > 0.04 * self._width
+        self.usable = right - left >= 6 and bottom - top >= 4 and np.ptp(contour[:, 1]) > 0.04 * self._width
         if not self.usable:
             return
-        picture = photo[self._top : bottom, self._left : right].astype(np.float32)
-        corner = np.array([self._left, self._top], np.float32)
-        self._centre = iris[0].astype(np.float32)
+        picture = photo[top:bottom, left:right].astype(np.float32)
+        self._corner = np.array([left, top], np.float32)
+        contour = np.ascontiguousarray(contour - self._corner, np.float32)  # from here on within the eye's own picture
+        self._centre = (iris[0] - self._corner).astype(np.float32)
         self._radius = max(float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean()), 0.5)
         coverage = np.empty(picture.shape[:2], np.float32)
-        polygon_coverage(np.ascontiguousarray(contour - corner, np.float32), coverage)
+        polygon_coverage(contour, coverage)
         inset = max(0.6, 0.02 * self._width)
         visible = gaussian_filter(coverage, inset) > 0.8
         y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
-        radius = np.hypot(x - self._centre[0] + self._left, y - self._centre[1] + self._top) / self._radius
+        radius = np.hypot(x - self._centre[0], y - self._centre[1]) / self._radius
         self._iris = _complete_iris(picture, visible, radius)
         self._white = _complete_white(picture, visible, radius)
         inside = coverage > 0.9 if (coverage > 0.9).any() else coverage >= 0
         self.white_colour = np.percentile(self._white[inside], 75, axis=0)
-        self._lid = _lid_skin(picture, contour - corner)
-        self._upper_rest = _upper_edge(contour, self._left, picture.shape[1])
+        self._lid = _lid_skin(picture, contour)
+        half = len(contour) // 2
+        self._upper_first = contour[: half + 1, 1].mean() < contour[half:, 1].mean()
+        self._upper_rest = np.empty(picture.shape[1], np.float32)
+        _upper_edge(contour, self._upper_first, 0, self._upper_rest)
 
     def draw_lid(
         self,
         out: Frame,
         lid: Array,
         sign: int,
-        corner: Integers,
+        corner: tuple[int, int],
         back: Array,
         origin: Array,
         shift: Array,
@@ -80,22 +86,13 @@ class EyeLayer:
             out: the output picture, changed in place.
             lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease, times ``sign``.
             sign: which of the two eyes this is.
-            corner: ``(2,)`` picture column and row of that array.
+            corner: picture column and row of that array.
             back: ``(2, 2)`` from the picture as the head has turned it to the photo, around the eye.
             origin: ``(2,)`` the eye's middle in the photo.
             shift: ``(2,)`` how far that has moved.
             closed: 0 as open as in the photo, 1 closed.
         """
-        reach = 0.75 * self._width
-        low = np.maximum(np.floor(origin + shift - reach).astype(int), np.maximum(corner, 0))
-        end = np.minimum(corner + np.array(lid.shape[1::-1]), out.shape[1::-1])
-        high = np.minimum(np.ceil(origin + shift + reach).astype(int), end)
-        if (high <= low).any():
-            return
-        window = out[low[1] : high[1], low[0] : high[0]]
-        part = lid[low[1] - corner[1] : high[1] - corner[1], low[0] - corner[0] : high[0] - corner[0]]
-        place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
-        _smooth_lid(window, part, sign, back, place, self._lid, closed)
+        _smooth_lid(out, lid, sign, corner, back, self._place(origin, shift), self._lid, 0.75 * self._width, closed)
 
     def draw(
         self, out: Frame, contour: Array, back: Array, origin: Array, shift: Array, gaze: Array, opacity: float
@@ -111,29 +108,35 @@ class EyeLayer:
             gaze: ``(2,)`` how far the iris has moved in its socket, pixels of the photo.
             opacity: strength of the layer over the warped photo.
         """
-        low = np.maximum(np.floor(contour.min(0)).astype(int) - 1, 0)
-        high = np.minimum(np.ceil(contour.max(0)).astype(int) + 2, [out.shape[1], out.shape[0]])
-        if (high <= low).any():
-            return
-        window = out[low[1] : high[1], low[0] : high[0]]
-        coverage = np.empty(window.shape[:2], np.float32)
-        polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
-        limit = 0.45 * self._width
-        gaze = gaze * (limit / max(limit, float(np.linalg.norm(gaze))))
-        place = np.array([*(origin + shift - low), *(origin - [self._left, self._top])], np.float32)
-        iris = np.array([*(self._centre - [self._left, self._top]), self._radius, *gaze], np.float32)
-        upper = _upper_edge(contour, int(low[0]), window.shape[1]) - low[1]
-        rest = self._upper_rest - self._top
-        _paint(window, coverage, back, place, iris, self._white, self._iris, upper, rest, 0.10 * self._width, opacity)
+        x, y = gaze.tolist()
+        within = min(0.45 * self._width / max(math.hypot(x, y), 1e-6), 1.0)
+        iris = np.array([*self._centre, self._radius, within * x, within * y], np.float32)
+        place, shadow = self._place(origin, shift), 0.10 * self._width
+        _paint(
+            out,
+            contour,
+            self._upper_first,
+            back,
+            place,
+            iris,
+            self._white,
+            self._iris,
+            self._upper_rest,
+            shadow,
+            opacity,
+        )
+
+    def _place(self, origin: Array, shift: Array) -> Array:
+        """``(4,)`` the eye's middle now in the picture, and at rest in the eye's own pictures."""
+        return np.concatenate([origin + shift, origin - self._corner])
 
 
-def _upper_edge(contour: Array, left: int, width: int) -> Array:
+@compiled
+def _upper_edge(contour: Array, upper_first: bool, left: int, out: Array) -> None:
     """The y of the opening's upper edge at each column."""
     half = len(contour) // 2
-    first, second = contour[: half + 1], contour[half:]
-    upper = first if first[:, 1].sum() * len(second) < second[:, 1].sum() * len(first) else second
-    upper = upper[np.argsort(upper[:, 0])]
-    return np.interp(left + np.arange(width), upper[:, 0], upper[:, 1]).astype(np.float32)
+    edge = contour[: half + 1] if upper_first else contour[half:]
+    values_at_columns(edge[:, 0], edge[:, 1], left, out)
 
 
 def _complete_white(picture: Array, visible: Mask, radius: Array) -> Array:
@@ -220,31 +223,38 @@ def _pull(weighted: Array, weight: Array) -> Array:
 @compiled
 def _paint(
     out: Frame,
-    coverage: Array,
+    contour: Array,
+    upper_first: bool,
     back: Array,
     place: Array,
     iris: Array,
     white: Array,
     iris_picture: Array,
-    upper: Array,
     upper_rest: Array,
     shadow_depth: float,
     opacity: float,
 ) -> None:
-    """White, iris and lid shadow into a window; see :meth:`EyeLayer.draw`."""
-    height, width = coverage.shape
-    for y in range(height):
-        for x in range(width):
-            amount = coverage[y, x] * opacity
+    """White, iris and lid shadow into the opening; see :meth:`EyeLayer.draw`."""
+    left, top, right, bottom = pixel_box(contour, 0, 0, out.shape[1], out.shape[0])
+    if right <= left or bottom <= top:
+        return
+    width = right - left
+    coverage = np.empty((bottom - top, width), np.float32)
+    polygon_coverage(contour - np.array([left, top], np.float32), coverage)
+    upper = np.empty(width, np.float32)
+    _upper_edge(contour, upper_first, left, upper)
+    for y in range(top, bottom):
+        for x in range(left, right):
+            amount = coverage[y - top, x - left] * opacity
             if amount <= 0:
                 continue
             dx, dy = x - place[0], y - place[1]
             px = back[0, 0] * dx + back[0, 1] * dy + place[2]
             py = back[1, 0] * dx + back[1, 1] * dy + place[3]
             column = min(max(int(px + 0.5), 0), len(upper_rest) - 1)
-            now = 1.0 - _SHADOW * np.exp(-max(y - upper[x], 0.0) / shadow_depth)
+            now = 1.0 - _SHADOW * np.exp(-max(y - upper[x - left], 0.0) / shadow_depth)
             before = 1.0 - _SHADOW * np.exp(-max(py - upper_rest[column], 0.0) / shadow_depth)
-            across = (x + 0.5) / width
+            across = (x - left + 0.5) / width
             shade = min(now / before, 1.0) * (1.0 - 0.35 * np.exp(-max(min(across, 1.0 - across), 0.0) / 0.06))
             qx, qy = px - iris[3], py - iris[4]
             radius = np.sqrt((qx - iris[0]) ** 2 + (qy - iris[1]) ** 2) / iris[2]
@@ -258,12 +268,24 @@ def _paint(
 
 
 @compiled
-def _smooth_lid(out: Frame, lid: Array, sign: int, back: Array, place: Array, skin: Array, closed: float) -> None:
+def _smooth_lid(
+    out: Frame,
+    lid: Array,
+    sign: int,
+    corner: tuple[int, int],
+    back: Array,
+    place: Array,
+    skin: Array,
+    reach: float,
+    closed: float,
+) -> None:
     """Mix clean skin into a lid, keep its dark lashes; see :meth:`EyeLayer.draw_lid`."""
-    height, width = lid.shape
-    for y in range(height):
-        for x in range(width):
-            height_on_lid = sign * lid[y, x]
+    left, top = corner
+    first_x, last_x = max(int(place[0] - reach), left, 0), min(int(place[0] + reach) + 1, left + lid.shape[1])
+    first_y, last_y = max(int(place[1] - reach), top, 0), min(int(place[1] + reach) + 1, top + lid.shape[0])
+    for y in range(first_y, min(last_y, out.shape[0])):
+        for x in range(first_x, min(last_x, out.shape[1])):
+            height_on_lid = sign * lid[y - top, x - left]
             if height_on_lid <= 0:
                 continue
             amount = min(height_on_lid * 1.45, 1.0)

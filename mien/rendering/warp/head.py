@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.rendering.raster import invert_displacement, spread_grid
+from mien.rendering.raster import compiled, invert_displacement, spread_grid
 from mien.types import Array
 
 _CELLS_PER_HEAD = 36
@@ -112,7 +112,7 @@ class HeadLayer:
 
         radius, front = self._ellipsoid(grid)
         outside = _outside_polygon(grid, points[oval, :2])
-        self._carry, oval_depth = _carry(grid, points, oval)
+        carry, oval_depth = _carry(grid, points, oval)
         near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
         depth = front + (oval_depth - front) * near
         weight = self._head_weight(grid, radius, person_mask)
@@ -120,11 +120,13 @@ class HeadLayer:
         arms = np.concatenate([grid, depth[..., None]], -1) - frame.pivot
         arms = np.concatenate([arms, np.ones_like(depth)[..., None]], -1) * weight[..., None]
         self._arms = arms.reshape(-1, 4).astype(np.float32)
-        reach = 1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)
-        self._carry *= reach.reshape(-1, 1).astype(np.float32)
+        reach = (1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)).reshape(-1)
+        self._reached = np.flatnonzero(reach)
+        self._carry = carry[self._reached] * reach[self._reached, None].astype(np.float32)
         self._oval = oval
         self._backward = np.zeros((rows, columns, 2), np.float32)
-        self._moves = np.zeros((rows, columns), np.bool_)
+        # First and last column that moves in each row of the grid; the first one lies beyond the last if none does.
+        self._spans = np.zeros((rows, 2), np.int32)
 
     def _ellipsoid(self, grid: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
         """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
@@ -173,32 +175,47 @@ class HeadLayer:
         """
         change = np.concatenate([turn[:2] - np.eye(3, dtype=np.float32)[:2], shift[:, None]], 1)
         forward = self._arms @ change.T
-        forward += self._carry @ expression[self._oval]
+        forward[self._reached] += self._carry @ expression[self._oval]
         invert_displacement(forward.reshape(self._backward.shape), self.cell, self._backward)
-        far = np.abs(self._backward) > _NOTICEABLE
-        self._moves = moves = far[..., 0] | far[..., 1]
-        if not moves.any():
+        _find_spans(self._backward, self._spans)
+        rows = np.flatnonzero(self._spans[:, 1] >= self._spans[:, 0])
+        if not len(rows):
             return self.left, self.top, self.left, self.top
-        rows, columns = np.flatnonzero(moves.any(1)), np.flatnonzero(moves.any(0))
+        left, right = self._bounds(self._spans)
         return (
-            self.left + max(int(columns[0]) - 2, 0) * self.cell,
+            left,
             self.top + max(int(rows[0]) - 2, 0) * self.cell,
-            min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width),
+            right,
             min(self.top + (int(rows[-1]) + 1) * self.cell, self.top + self.height),
         )
 
     def columns(self, top: int, bottom: int) -> tuple[int, int]:
         """Left and right of what moves between two rows of the picture, after :meth:`move`; equal if nothing does."""
         low, high = ((row - self.top) // self.cell for row in (top, bottom))
-        columns = np.flatnonzero(self._moves[max(low - 1, 0) : high + 3].any(0))
-        if not len(columns):
+        return self._bounds(self._spans[max(low - 1, 0) : high + 3])
+
+    def _bounds(self, spans: npt.NDArray[np.int32]) -> tuple[int, int]:
+        """Picture columns between which some rows of the grid move."""
+        first, last = int(spans[:, 0].min()), int(spans[:, 1].max())
+        if first > last:
             return self.left, self.left
-        left = self.left + max(int(columns[0]) - 2, 0) * self.cell
-        return left, min(self.left + (int(columns[-1]) + 1) * self.cell, self.left + self.width)
+        left = self.left + max(first - 2, 0) * self.cell
+        return left, min(self.left + (last + 1) * self.cell, self.left + self.width)
 
     def places(self, left: int, top: int, out: Array) -> None:
         """The picture x and y that each pixel of a box within the layer shows, into ``out``, ``(h, w, 2)``."""
         spread_grid(self._backward, self.cell, self.left, self.top, left, top, out)
+
+
+@compiled
+def _find_spans(backward: Array, spans: npt.NDArray[np.int32]) -> None:
+    """The first and the last column of each row that moves noticeably."""
+    rows, columns = backward.shape[:2]
+    for i in range(rows):
+        spans[i, 0], spans[i, 1] = columns, -1
+        for j in range(columns):
+            if abs(backward[i, j, 0]) > _NOTICEABLE or abs(backward[i, j, 1]) > _NOTICEABLE:
+                spans[i, 0], spans[i, 1] = min(spans[i, 0], j), j
 
 
 def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:

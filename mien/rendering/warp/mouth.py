@@ -8,13 +8,22 @@ then fill in only what the photo could not show.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from mien.face.rig import Rig
-from mien.rendering.raster import Integers, compiled, fill_triangles, polygon_coverage, sample
+from mien.rendering.raster import (
+    Integers,
+    compiled,
+    fill_triangles,
+    pixel_box,
+    polygon_coverage,
+    sample,
+    values_at_columns,
+)
 from mien.types import Array, Frame
 
 PARTS = ("teeth_upper", "teeth_lower", "tongue")
@@ -79,35 +88,28 @@ class MouthLayer:
             origin: ``(2,)`` the mouth's middle in the photo, as fixed to the skull.
             shift: ``(2,)`` how far that has moved.
         """
-        low = np.maximum(np.floor(contour.min(0)).astype(int) - 1, 0)
-        high = np.minimum(np.ceil(contour.max(0)).astype(int) + 2, [out.shape[1], out.shape[0]])
-        if (high <= low).any():
+        left, top, right, bottom = pixel_box(contour, 0, 0, out.shape[1], out.shape[0])
+        if right <= left or bottom <= top:
             return
-        window = out[low[1] : high[1], low[0] : high[0]]
-        coverage = np.empty(window.shape[:2], np.float32)
-        polygon_coverage(np.ascontiguousarray(contour - low, np.float32), coverage)
+        local = contour - np.array([left, top], np.float32)
+        coverage = np.empty((bottom - top, right - left), np.float32)
+        polygon_coverage(local, coverage)
         if not coverage.any():
             return
-        fine = int(np.clip(np.ceil(_FINE_WIDTH / window.shape[1]), 1, 4))
+        fine = min(max(math.ceil(_FINE_WIDTH / (right - left)), 1), 4)
         points = (parts + self._lowered) * np.float32(fine)
-        points -= np.array([(low[0] - 0.5) * fine + 0.5, (low[1] - 0.5) * fine + 0.5, 0], np.float32)
-        size = (fine * window.shape[0], fine * window.shape[1])
+        points -= np.array([(left - 0.5) * fine + 0.5, (top - 0.5) * fine + 0.5, 0], np.float32)
+        size = (fine * (bottom - top), fine * (right - left))
         depth = np.full(size, -np.inf, np.float32)
         drawn = np.full((*size, 4), -1, np.float32)
         fill_triangles(points, self._values, self._triangles, depth, drawn)
-        upper, lower = _edges(contour, int(low[0]), window.shape[1])
-        strength = _columns(contour, growth, int(low[0]), window.shape[1])
-        place = np.array([*(origin + shift - low), *origin], np.float32)
-        span = np.array([contour[:, 0].min() - low[0], contour[:, 0].max() - low[0], *self._span_rest], np.float32)
         _paint(
-            window,
+            out[top:bottom, left:right],
             coverage,
+            local,
+            growth,
             drawn,
             fine,
-            (upper - low[1]).astype(np.float32),
-            (lower - low[1]).astype(np.float32),
-            strength,
-            span,
             self._upper_teeth,
             self._lower_teeth,
             self._white,
@@ -115,10 +117,11 @@ class MouthLayer:
             _TONGUE,
             self._height,
             back,
-            place,
+            np.array([*(origin + shift - (left, top)), *origin], np.float32),
             self._photo,
             self._upper_rest,
             self._lower_rest,
+            self._span_rest,
             self._is_open,
         )
 
@@ -179,34 +182,25 @@ def _soften(texture: Frame) -> Array:
     return np.ascontiguousarray(colour[::-1] / np.percentile(colour, 90))
 
 
+@compiled
 def _edges(contour: Array, left: int, width: int) -> tuple[Array, Array]:
     """The y of the opening's upper and lower edge at each column."""
     half = len(contour) // 2
-    upper, lower = contour[: half + 1], np.concatenate([contour[half:], contour[:1]])
-    at = left + np.arange(width)
-    upper, lower = upper[np.argsort(upper[:, 0])], lower[np.argsort(lower[:, 0])]
-    return (
-        np.interp(at, upper[:, 0], upper[:, 1]).astype(np.float32),
-        np.interp(at, lower[:, 0], lower[:, 1]).astype(np.float32),
-    )
-
-
-def _columns(contour: Array, values: Array, left: int, width: int) -> Array:
-    half = len(contour) // 2
-    order = np.argsort(contour[: half + 1, 0])
-    return np.interp(left + np.arange(width), contour[order, 0], values[order]).astype(np.float32)
+    upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
+    values_at_columns(contour[: half + 1, 0], contour[: half + 1, 1], left, upper)
+    back = np.concatenate((contour[half:], contour[:1]))
+    values_at_columns(back[:, 0], back[:, 1], left, lower)
+    return upper, lower
 
 
 @compiled
 def _paint(
     out: Frame,
     coverage: Array,
+    contour: Array,
+    growth: Array,
     drawn: Array,
     fine: int,
-    upper: Array,
-    lower: Array,
-    strength: Array,
-    span: Array,
     upper_teeth: Array,
     lower_teeth: Array,
     white: Array,
@@ -218,12 +212,18 @@ def _paint(
     photo: Frame,
     upper_rest: Array,
     lower_rest: Array,
+    span_rest: tuple[float, float],
     is_open: bool,
 ) -> None:
     """Cavity, teeth, tongue, the photo's own mouth and the lips' shadow; see :meth:`MouthLayer.draw`."""
     height, width = coverage.shape
+    upper, lower = _edges(contour, 0, width)
+    strength = np.empty(width, np.float32)
+    half = len(contour) // 2
+    values_at_columns(contour[: half + 1, 0], growth[: half + 1], 0, strength)
     colour = np.empty(3, np.float32)
-    across = (np.arange(width) - span[0]) / max(span[1] - span[0], 1.0)
+    start, end = contour[:, 0].min(), contour[:, 0].max()
+    across = (np.arange(width) - start) / max(end - start, 1.0)
     corners = 1.0 - 0.8 * np.exp(-np.maximum(np.minimum(across, 1.0 - across), 0.0) / 0.07)
     for y in range(height):
         for x in range(width):
@@ -257,8 +257,8 @@ def _paint(
                 dx, dy = x - place[0], y - place[1]
                 px = back[0, 0] * dx + back[0, 1] * dy + place[2]
                 py = back[1, 0] * dx + back[1, 1] * dy + place[3]
-                inset = 0.04 * (span[3] - span[2])
-                px = min(max(px, span[2] + inset), span[3] - inset)
+                inset = 0.04 * (span_rest[1] - span_rest[0])
+                px = min(max(px, span_rest[0] + inset), span_rest[1] - inset)
                 column = min(max(int(px + 0.5), 0), photo.shape[1] - 1)
                 py = max(py, upper_rest[column] + 0.008 * face_height)
                 # A mouth that is wide open in the photo: below the upper teeth its picture stretches with the jaw.

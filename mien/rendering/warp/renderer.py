@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.face.rig import load_rig
-from mien.rendering.raster import Integers, blend_places, draw_sampled, fill_triangles, relight
+from mien.rendering.raster import blend_places, draw_sampled, fill_triangles, pixel_box, relight, turn_points
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.head import HeadLayer, head_frame
@@ -62,18 +62,33 @@ _BEHIND = ("eye_left", "eye_right", "lips_inner")
 """Contours behind which something turns with the head, not with the skin."""
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the picture."""
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What can be said of a whole motion at once, a row per frame; turns and lengths in picture space."""
+
+    weights: Array  # (T, E) of the rig's expressions, the photo's own included
+    turn: Array  # (T, 3, 3) of the head, with its size in it
+    shift: Array  # (T, 2)
+    back: Array  # (T, 2, 2) undoes the turn in the picture plane
+    carried: Array  # (T, 3, 2) how far the head takes what is behind each of the holes
+    gaze: Array  # (T, 2, 2) left, right
+
+
 @dataclass(frozen=True)
 class _Moved:
-    """One frame of the face in picture space; displacements are by the expression only, before the head turns."""
+    """One frame of the face; displacements are by the expression only, before the head turns."""
 
-    weights: Array  # (E,) of the rig's expressions
-    expression: Array  # (478, 3)
-    parts: Array  # (V, 3) the rig's vertices, head turned
-    gaze: Array  # (2, 2) left, right
-    turn: Array  # (3, 3) with the head's size in it
-    shift: Array  # (2,)
-    back: Array  # (2, 2) undoes the turn in the picture plane
-    carried: Array  # (3, 2) how far the head takes what is behind each of the holes
+    course: _Course
+    index: int
+    change: Array  # (V, 3) of the rig's vertices, as the rig says
+    expression: Array  # (478, 3) of the landmarks, lids and lips meeting
+    gaps: list[Array]  # between lips, left lids, right lids
+    stir: Array  # (478,) the largest component of each landmark's displacement
+    surface: Array  # (N, 3) the skin, head turned
 
 
 class _Scratch:
@@ -111,15 +126,15 @@ class WarpRenderer:
         basis = rig.expressions_for(portrait.identity)
         self._to_picture = np.asarray(self._rest_rotation.T * np.array([1, -1, 1]) * self._scale, np.float32)
         self._basis = np.asarray(basis @ self._to_picture, np.float32).reshape(len(basis), -1)
-        self._rest_weights = self._weights(portrait.rest, 0)
+        self._rest_weights = self._weights(portrait.rest)[0]
         self._rest_shape = self._neutral + np.tensordot(self._rest_weights, basis, 1).astype(np.float32)
         if portrait.rest.offsets is not None:
             self._rest_shape = self._rest_shape + portrait.rest.offsets[0]
-        self._rest_eyes = [_matrix(pose) for pose in portrait.rest.eye_pose[0]]
-        self._eye_arms = [
-            self._rest_shape[rig.parts[f"iris_{side}"]].mean(0) - self._rest_shape[rig.parts[f"eyeball_{side}"]].mean(0)
-            for side in ("left", "right")
-        ]
+        iris, eyeball = (
+            np.stack([self._rest_shape[rig.parts[f"{part}_{side}"]].mean(0) for side in ("left", "right")])
+            for part in ("iris", "eyeball")
+        )
+        self._eye_arms = iris - eyeball
 
         posed = self._picture_space(self._rest_shape)
         landmarks = np.concatenate([portrait.landmarks[:, :2], posed[:478, 2:]], 1).astype(np.float32)
@@ -194,9 +209,9 @@ class WarpRenderer:
         """
         if motion.rig != self._rig.name:
             raise ValueError(f"motion: on rig {motion.rig!r}, but the portrait is on {self._rig.name!r}; retarget it")
-        scratch = _Scratch()
+        course, scratch = self._course(motion), _Scratch()
         for index in range(len(motion)):
-            yield self._draw(self._move(motion, index), scratch)
+            yield self._draw(course, index, None if motion.offsets is None else motion.offsets[index], scratch)
 
     def translation_for(self, head_pose: Array, shift: Array, nearer: Array) -> Array:
         """What makes the middle of the face go somewhere although the head turns about the base of the skull.
@@ -209,15 +224,16 @@ class WarpRenderer:
         Returns:
             ``(T, 3)`` metres for :attr:`FaceMotion.translation`.
         """
-        turn = np.stack([self._turn(pose, size) for pose, size in zip(head_pose, nearer.tolist(), strict=True)])
+        turn = self._turns(head_pose, nearer)
         arm = self._points[:468].mean(0) - self._frame.pivot
         moved = (turn @ arm - arm) * _FLIP / self._scale
         depth = _VIEWER * (1 - 1 / nearer)
         return np.concatenate([shift - moved[:, :2], depth[:, None]], 1).astype(np.float32)
 
-    def _weights(self, motion: FaceMotion, index: int) -> Array:
-        weights = np.zeros(len(self._rig.expression_names), np.float32)
-        weights[[self._rig.expression_index[name] for name in motion.expression_names]] = motion.expression[index]
+    def _weights(self, motion: FaceMotion) -> Array:
+        """``(T, E)`` in the rig's own order."""
+        weights = np.zeros((len(motion), len(self._rig.expression_names)), np.float32)
+        weights[:, [self._rig.expression_index[name] for name in motion.expression_names]] = motion.expression
         return weights
 
     def _picture_space(self, shape: Array) -> Array:
@@ -226,37 +242,23 @@ class WarpRenderer:
         scale, x, y = self._portrait.camera
         return np.asarray(posed * [scale, -scale, scale] + [x, y, 0], np.float32)
 
-    def _move(self, motion: FaceMotion, index: int) -> _Moved:
-        weights = np.minimum(np.maximum(self._rest_weights + self._weights(motion, index), 0), 1)
-        change = ((weights - self._rest_weights) @ self._basis).reshape(-1, 3)
-        if motion.offsets is not None:
-            change += motion.offsets[index] @ self._to_picture
-        x, y, z = motion.translation[index].tolist()
-        turn = self._turn(motion.head_pose[index], _VIEWER / (_VIEWER - min(z, 0.5 * _VIEWER)))
-        shift = np.array([x * self._scale, -y * self._scale], np.float32)
-        gaze = np.stack([self._gaze(eye, motion.eye_pose[index, eye]) for eye in range(2)])
-        parts = self._turned(self._rest_parts + change, turn, shift)
-        expression = self._meet(change[:478])
-        (a, b), (c, d) = turn[:2, :2].tolist()
-        back = np.array([[d, -b], [-c, a]], np.float32) / np.float32(a * d - b * c)
-        carried = (self._turned(self._middles, turn, shift) - self._middles)[:, :2]
-        return _Moved(weights, expression, parts, gaze, turn, shift, back, carried)
+    def _course(self, motion: FaceMotion) -> _Course:
+        weights = np.clip(self._rest_weights + self._weights(motion), 0, 1)
+        translation = np.asarray(motion.translation, np.float32)
+        nearer = _VIEWER / (_VIEWER - np.minimum(translation[:, 2], 0.5 * _VIEWER))
+        turn = self._turns(motion.head_pose, np.asarray(nearer, np.float32))
+        shift = translation[:, :2] * np.array([self._scale, -self._scale], np.float32)
+        middles = self._middles - self._frame.pivot
+        carried = (turn @ middles.T).swapaxes(1, 2)[..., :2] + shift[:, None] - middles[:, :2]
+        rest_eyes = self._portrait.rest.eye_pose
+        eyes = matrix_from_axis_angle(np.concatenate([rest_eyes, rest_eyes + motion.eye_pose]))
+        arms = (eyes @ self._eye_arms[..., None])[..., 0] @ self._to_picture[:, :2]
+        return _Course(weights, turn, shift, np.linalg.inv(turn[:, :2, :2]), carried, arms[1:] - arms[0])
 
-    def _turn(self, head_pose: Array, nearer: float) -> Array:
-        """A turn about the head's own axes, seen in picture space (y down), with the head's size in it."""
-        rotation = self._rest_rotation @ _matrix(_limited(head_pose)) @ self._rest_rotation.T
-        return np.asarray(nearer * rotation * _FLIP * _FLIP[:, None], np.float32)
-
-    def _gaze(self, eye: int, pose: Array) -> Array:
-        """How far the iris moves in its socket, pixels."""
-        turned = _matrix(self._portrait.rest.eye_pose[0, eye] + pose) - self._rest_eyes[eye]
-        return np.asarray((turned @ self._eye_arms[eye] @ self._to_picture)[:2], np.float32)
-
-    def _meet(self, expression: Array) -> Array:
-        """Let lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross."""
-        for closure in self._closures:
-            closure.apply(expression)
-        return expression
+    def _turns(self, head_pose: Array, nearer: Array) -> Array:
+        """``(T, 3, 3)`` turns about the head's own axes, seen in picture space (y down), its size in them."""
+        rotation = self._rest_rotation @ matrix_from_axis_angle(_limited(head_pose)) @ self._rest_rotation.T
+        return np.asarray(nearer[:, None, None] * rotation * _FLIP * _FLIP[:, None], np.float32)
 
     def _skin_colour(self) -> Array:
         height, width = self._photo.shape[:2]
@@ -274,13 +276,6 @@ class WarpRenderer:
         tint = np.clip(0.5 + 0.5 * eyes / max(float(eyes.mean()), 1.0), 0.75, 1.12)
         return np.asarray(np.minimum(tint * min(brightness, 232.0), 245.0), np.float32)
 
-    def _turned(self, points: Array, turn: Array, shift: Array) -> Array:
-        pivot = self._frame.pivot
-        moved = points - pivot
-        moved = moved @ turn.T
-        moved += np.array([pivot[0] + shift[0], pivot[1] + shift[1], pivot[2]], np.float32)
-        return np.asarray(moved, np.float32)
-
     def _orientation(self, name: str) -> bool:
         loop = self._surface.rest[self._surface.contours[name]]
         after = np.roll(loop, -1, 0)
@@ -291,33 +286,49 @@ class WarpRenderer:
         loop = points[self._surface.contours[name], :2]
         return np.ascontiguousarray(loop if self._clockwise[name] else loop[::-1])
 
-    def _draw(self, moved: _Moved, scratch: _Scratch) -> Frame:
+    def _draw(self, course: _Course, index: int, offsets: Array | None, scratch: _Scratch) -> Frame:
         out = self._photo.copy()
-        head, surface = self._head, self._surface
-        landmarks = self._turned(self._points + moved.expression, moved.turn, moved.shift)
-        displacement = landmarks - self._points
-        if float(np.abs(displacement).max()) < _NOTICEABLE and float(np.abs(moved.gaze).max()) < _NOTICEABLE:
-            return out
+        change = ((course.weights[index] - self._rest_weights) @ self._basis).reshape(-1, 3)
+        if offsets is not None:
+            change += offsets @ self._to_picture
+        # Lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross.
+        expression = change[:478].copy()
+        gaps = [closure.apply(expression) for closure in self._closures]
+        turn, shift = course.turn[index], course.shift[index]
+        landmarks = np.empty_like(self._points)
+        turn_points(self._points, expression, self._frame.pivot, turn, shift, landmarks)
         changes = np.zeros((478, 4), np.float32)
-        changes[:, :3] = displacement
+        np.subtract(landmarks, self._points, out=changes[:, :3])
+        if max(float(np.abs(changes).max()), float(np.abs(course.gaze[index]).max())) < _NOTICEABLE:
+            return out
         changes[:468, 3] = self._shading.change(landmarks[:468])
-        changes = surface.follow @ changes
-        now = self._surface_points + changes[:, :3]
-        values = self._surface_values.copy()
-        np.negative(changes[:, :2], out=values[:, :2])
-        values[:, 3] = changes[:, 3]
+        surface, values = self._surface_points.copy(), self._surface_values.copy()
+        self._surface.move(changes, surface, values)
+        moved = _Moved(course, index, change, expression, gaps, np.abs(expression).max(1), surface)
 
-        low, high = now.min(0)[:2], now.max(0)[:2]
-        low = np.maximum(np.floor(low).astype(int) - 1, [head.left, head.top])
-        high = np.minimum(np.ceil(high).astype(int) + 2, [head.left + head.width, head.top + head.height])
-        width, height = np.maximum(high - low, 1).tolist()
-        face, depth = scratch.array("face", (height, width, 5)), scratch.array("depth", (height, width))
+        head = self._head
+        box = pixel_box(surface, head.left, head.top, head.left + head.width, head.top + head.height)
+        left, top, right, bottom = box
+        size = (max(bottom - top, 1), max(right - left, 1))
+        face, depth = scratch.array("face", (*size, 5)), scratch.array("depth", size)
         face.fill(0)
         depth.fill(-np.inf)
-        points = now - np.array([low[0], low[1], 0], np.float32)
-        fill_triangles(points, values, surface.triangles, depth, face)
-        left, top, right, bottom = head.move(moved.turn, moved.shift, moved.expression[:, :2])
-        (face_left, face_top), (face_right, face_bottom) = low.tolist(), high.tolist()
+        points = surface - np.array([left, top, 0], np.float32)
+        fill_triangles(points, values, self._surface.triangles, depth, face)
+        self._draw_skin(out, face, box, head.move(turn, shift, expression[:, :2]), scratch)
+        folds = self._wrinkles.change(self._rest_weights, course.weights[index])
+        place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
+        folds = np.zeros((1, 1), np.float32) if folds is None else folds
+        relight(out, face, left, top, folds, place, self._shadow_tint)
+        self._draw_eyes(out, moved, face[..., 4], (left, top))
+        self._draw_mouth(out, moved)
+        return out
+
+    def _draw_skin(self, out: Frame, face: Array, face_box: Box, head_box: Box, scratch: _Scratch) -> None:
+        """The moving part of the photo, strip by strip."""
+        head = self._head
+        face_left, face_top, face_right, face_bottom = face_box
+        left, top, right, bottom = head_box
         top, bottom = min(top, face_top), max(bottom, face_bottom)
         strip = max(_STRIP // max(right - left, 1), 1)
         for first in range(top, bottom, strip):
@@ -335,47 +346,47 @@ class WarpRenderer:
             sampled = scratch.array("sampled", (last - first, right - left, 4), np.uint8)
             cv2.remap(self._source, places, None, cv2.INTER_LINEAR, sampled, cv2.BORDER_REPLICATE)
             draw_sampled(out, sampled, places, left, first)
-        folds = self._wrinkles.change(self._rest_weights, moved.weights)
-        place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
-        folds = np.zeros((1, 1), np.float32) if folds is None else folds
-        relight(out, face, face_left, face_top, folds, place, self._shadow_tint)
-        self._draw_eyes(out, moved, now, face[..., 4], low)
-        self._draw_mouth(out, moved, now)
-        return out
 
-    def _draw_eyes(self, out: Frame, moved: _Moved, now: Array, lids: Array, corner: Integers) -> None:
-        for index, side in enumerate(("left", "right")):
-            eye = self._eyes[index]
-            if not eye.usable:
+    def _draw_eyes(self, out: Frame, moved: _Moved, lids: Array, corner: tuple[int, int]) -> None:
+        for eye, side in enumerate(("left", "right")):
+            layer = self._eyes[eye]
+            if not layer.usable:
                 continue
-            loop = self._rig.contours[f"eye_{side}"]
-            carried = (moved.back, self._middles[index, :2], moved.carried[index])
-            closed = self._closures[1 + index].closed(moved.expression)
+            gaze, behind = moved.course.gaze[moved.index, eye], self._behind(moved, eye)
+            closed = self._closures[1 + eye].closed(moved.gaps[1 + eye])
             if closed > 0.02:
-                eye.draw_lid(out, lids, 1 if side == "left" else -1, corner, *carried, closed)
-            stir = max(float(np.abs(moved.expression[loop]).max()), float(np.abs(moved.gaze[index]).max()))
+                layer.draw_lid(out, lids, 1 if side == "left" else -1, corner, *behind, closed)
+            name = f"eye_{side}"
+            stir = max(float(moved.stir[self._rig.contours[name]].max()), float(np.abs(gaze).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
             if opacity > 0:
-                eye.draw(out, self._contour(f"eye_{side}", now), *carried, moved.gaze[index], opacity)
+                layer.draw(out, self._contour(name, moved.surface), *behind, gaze, opacity)
 
-    def _draw_mouth(self, out: Frame, moved: _Moved, now: Array) -> None:
+    def _draw_mouth(self, out: Frame, moved: _Moved) -> None:
         loop = self._rig.contours["lips_inner"]
-        stir = float(np.abs(moved.expression[loop]).max())
+        stir = float(moved.stir[loop].max())
         if stir < _NOTICEABLE:
             return
+        contour = self._contour("lips_inner", moved.surface)
+        opacity = min(stir / (_STIR * self._height), 1.0)
         if self._mouth_follows:
-            contour = self._contour("lips_inner", now)
-            return self._mouth.stretch(out, contour, min(stir / (_STIR * self._height), 1.0))
+            return self._mouth.stretch(out, contour, opacity)
         if self._mouth_shows:
-            growth = np.full(len(self._surface.contours["lips_inner"]), min(stir / (_STIR * self._height), 1.0))
+            growth = np.full(len(contour), opacity, np.float32)
         else:
-            growth = self._closures[0].growth(moved.expression, loop) / (_STIR * self._height)
+            growth = self._closures[0].growth(moved.gaps[0], loop) / np.float32(_STIR * self._height)
             growth = np.clip(np.stack([growth, (growth + np.roll(growth, -1)) / 2], 1).reshape(-1), 0, 1)
         if not self._clockwise["lips_inner"]:
-            growth = growth[::-1]
-        contour = self._contour("lips_inner", now)
-        carried = (moved.back, self._middles[2, :2], moved.carried[2])
-        self._mouth.draw(out, contour, moved.parts, growth.astype(np.float32), *carried)
+            growth = np.ascontiguousarray(growth[::-1])
+        parts = np.empty_like(self._rest_parts)
+        turn, shift = moved.course.turn[moved.index], moved.course.shift[moved.index]
+        turn_points(self._rest_parts, moved.change, self._frame.pivot, turn, shift, parts)
+        self._mouth.draw(out, contour, parts, growth, *self._behind(moved, 2))
+
+    def _behind(self, moved: _Moved, hole: int) -> tuple[Array, Array, Array]:
+        """How the head takes what is behind a hole: back to the photo, middle in the photo, how far that has moved."""
+        course, index = moved.course, moved.index
+        return course.back[index], self._middles[hole, :2], course.carried[index, hole]
 
 
 def with_detail(picture: Frame) -> Frame:
@@ -387,15 +398,9 @@ def with_detail(picture: Frame) -> Frame:
     return np.ascontiguousarray(np.concatenate([picture, detail[..., None]], -1))
 
 
-def _matrix(axis_angle: Array) -> Array:
-    """One small rotation as a matrix (Rodrigues); :mod:`mien.rotations` is for sequences and slow for a single one."""
-    return np.asarray(cv2.Rodrigues(axis_angle.astype(np.float64))[0], np.float32)
-
-
 def _limited(head_pose: Array) -> Array:
-    """The same axis, with an angle that a single photo can bear."""
-    angle = float(np.linalg.norm(head_pose))
-    if angle <= _TURN_FREE:
-        return head_pose
+    """The same axes ``(T, 3)``, with angles that a single photo can bear."""
+    angle = np.linalg.norm(head_pose, axis=-1, keepdims=True)
     room = _TURN_MOST - _TURN_FREE
-    return np.asarray(head_pose * ((_TURN_FREE + room * math.tanh((angle - _TURN_FREE) / room)) / angle), np.float32)
+    eased = _TURN_FREE + room * np.tanh((angle - _TURN_FREE) / room)
+    return np.asarray(head_pose * np.where(angle > _TURN_FREE, eased / np.maximum(angle, _TURN_FREE), 1))

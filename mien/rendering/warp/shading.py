@@ -31,7 +31,8 @@ class Shading:
             triangles: of the landmarks.
             still: ``(468,)`` in [0, 1], 0 where the shading must not change (lids, lip borders, the outline).
         """
-        self._triangles: Integers = np.ascontiguousarray(triangles, np.int32)
+        # Triangles run counter-clockwise with y up, hence clockwise with y down: turned over, normals face the viewer.
+        self._triangles: Integers = np.ascontiguousarray(triangles[:, ::-1], np.int32)
         self._still = still
         self._smooth = _one_ring(triangles, len(points))
         normals = self._normals(points)
@@ -46,24 +47,23 @@ class Shading:
         mean = float(np.average(brightness, weights=facing + 1e-6))
         # A lamp from above makes folds readable; photos with flat light get a little of it.
         light[2] -= 0.15 * mean
-        self._light = light / max(mean, 1.0)
-        self._before = self._shade(normals)
+        self._light = np.asarray(light / max(mean, 1.0), np.float32)
+        self._relative = still / self._shade(normals)
 
     def change(self, points: Array) -> Array:
         """``(468,)`` relative change of brightness for moved landmarks in picture space."""
-        ratio = self._shade(self._normals(points)) / self._before - 1
-        ratio = self._smooth @ (ratio * self._still)
-        limit = np.where(ratio > 0, _BRIGHTEN, _DARKEN)
+        ratio = self._shade(self._normals(points)) * self._relative - self._still
+        ratio = self._smooth @ ratio
+        limit = np.where(ratio > 0, np.float32(_BRIGHTEN), np.float32(_DARKEN))
         return np.asarray(limit * np.tanh(_EMPHASIS * ratio / limit), np.float32)
 
     def _shade(self, normals: Array) -> Array:
-        return np.asarray(np.maximum(self._light[0] + normals @ self._light[1:], 0.25), np.float32)
+        return np.asarray(np.maximum(self._light[0] + normals @ self._light[1:], np.float32(0.25)))
 
     def _normals(self, points: Array) -> Array:
         normals = np.empty((len(points), 3), np.float32)
         vertex_normals(np.ascontiguousarray(points, np.float32), self._triangles, normals)
-        # Triangles run counter-clockwise with y up, hence clockwise with y down: turn the normals to the viewer.
-        return -normals
+        return normals
 
 
 def _one_ring(triangles: Integers, n: int) -> Any:
@@ -72,4 +72,4 @@ def _one_ring(triangles: Integers, n: int) -> Any:
     pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
     near = sparse.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     mean = sparse.diags(1 / np.maximum(np.asarray(near.sum(1)).ravel(), 1)) @ near
-    return (0.5 * sparse.identity(n) + 0.5 * mean).tocsr()
+    return (0.5 * sparse.identity(n) + 0.5 * mean).tocsr().astype(np.float32)

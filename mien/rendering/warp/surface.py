@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from mien.face.rig import Rig
+from mien.rendering.raster import compiled
 from mien.types import Array
 
 Index = npt.NDArray[np.int32]
@@ -52,6 +53,35 @@ class Surface:
     opacity: Array
     lid: Array
     contours: dict[str, Index]
+
+    def move(self, changes: Array, points: Array, values: Array) -> None:
+        """Carry changes of the landmarks over to the surface.
+
+        Args:
+            changes: ``(478, 4)`` displacement x, y, z, and change of brightness.
+            points: ``(N, 3)`` vertices in picture space, moved in place.
+            values: ``(N, 5)`` as :func:`~mien.rendering.raster.blend_places` wants them: where each vertex comes from
+                and its brightness are filled in.
+        """
+        _follow(self.follow.indptr, self.follow.indices, self.follow.data, changes, points, values)
+
+
+@compiled
+def _follow(starts: Index, landmarks: Index, weights: Array, changes: Array, points: Array, values: Array) -> None:
+    """See :meth:`Surface.move`; the first three are the arrays of a sparse matrix by rows."""
+    zero = np.float32(0)
+    for vertex in range(len(points)):
+        x, y, z, brightness = zero, zero, zero, zero
+        for k in range(starts[vertex], starts[vertex + 1]):
+            change, weight = changes[landmarks[k]], weights[k]
+            x += weight * change[0]
+            y += weight * change[1]
+            z += weight * change[2]
+            brightness += weight * change[3]
+        points[vertex, 0] += x
+        points[vertex, 1] += y
+        points[vertex, 2] += z
+        values[vertex, 0], values[vertex, 1], values[vertex, 3] = -x, -y, brightness
 
 
 def build_surface(rig: Rig, landmarks: Array) -> Surface:

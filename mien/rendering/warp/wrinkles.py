@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mien.rendering.raster import Integers, compiled
 from mien.types import Array, Frame
 
 _MAP_HEIGHT = 176  # samples from the top of the forehead to the chin, at most
@@ -101,7 +102,7 @@ class Wrinkles:
         places = np.stack([x, y], -1).astype(np.float32)
         bare = _bare_skin(photo, points, places)
         self._maps = np.stack([_draw(fold, points, places, height) * bare for fold in FOLDS])
-        self._boxes = [_box(each) for each in self._maps]
+        self._boxes = np.array([_box(each) for each in self._maps], np.int32)
         self._weights = np.zeros((len(FOLDS), len(expression_names)), np.float32)
         for index, fold in enumerate(FOLDS):
             for name, weight in fold.weights.items():
@@ -110,26 +111,41 @@ class Wrinkles:
 
     def change(self, rest: Array, weights: Array) -> Array | None:
         """``(h, w)`` relative change of brightness for expression weights, or ``None`` if there is none."""
-        before, after = (np.minimum(self._weights @ each, 1) for each in (rest, weights))
-        strength = after - before
-        strength = np.where(strength < 0, _UNDO * strength, strength)
-        active = np.flatnonzero(np.abs(strength) > 0.01)
-        if not len(active):
-            return None
         change = np.zeros_like(self._maps[0])
-        for index in active:
-            rows, columns = self._boxes[index]
-            change[rows, columns] += strength[index] * self._maps[index, rows, columns]
-        return np.asarray(np.maximum(change, -1.5 * _DEPTH), np.float32)
+        return change if _lay(self._weights, rest, weights, self._maps, self._boxes, change) else None
 
 
-def _box(values: Array) -> tuple[slice, slice]:
-    """The rows and columns in which a map is not nothing."""
+@compiled
+def _lay(folds: Array, rest: Array, weights: Array, maps: Array, boxes: Integers, change: Array) -> bool:
+    """Add up the folds that are stronger or weaker than at rest; True if there are any."""
+    zero, one, least = np.float32(0), np.float32(1), np.float32(-1.5 * _DEPTH)
+    anything = False
+    for index in range(len(folds)):
+        before, after = zero, zero
+        for k in range(len(weights)):
+            before += folds[index, k] * rest[k]
+            after += folds[index, k] * weights[k]
+        strength = min(after, one) - min(before, one)
+        if strength < zero:
+            strength *= np.float32(_UNDO)
+        if abs(strength) <= np.float32(0.01):
+            continue
+        anything = True
+        top, bottom, left, right = boxes[index]
+        for y in range(top, bottom):
+            row, drawn = change[y], maps[index, y]
+            for x in range(left, right):
+                row[x] = max(row[x] + strength * drawn[x], least)
+    return anything
+
+
+def _box(values: Array) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of where a map is not nothing."""
     there = np.abs(values) > 0.002
     rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
     if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        return 0, 0, 0, 0
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _draw(fold: _Fold, points: Array, places: Array, height: float) -> Array:
