@@ -21,6 +21,8 @@ from mien.progress import Progress, Silent
 BENCHES: dict[str, tuple[str, str]] = {
     "speak": ("mien.pipelines.bench_speak", "bench_speak"),
     "emonet": ("mien.pipelines.bench_emonet", "bench_emonet"),
+    "ganmut": ("mien.pipelines.bench_image", "bench_ganmut"),
+    "icface": ("mien.pipelines.bench_image", "bench_icface"),
 }
 """Job → module and function."""
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 _NEUTRAL = LABELS.index("neutral")
+_PARTED = ("jawOpen", "mouthFunnel", "mouthUpperUp", "mouthLowerDown")
+"""What parts the lips of the photo's own laugh; nobody speaks, so it goes with the emotion that it belongs to."""
+
 _STEP, _CHANGE = 1.3, 0.8
 """Seconds from one emotion of a video to the next, and how long the change takes."""
 
@@ -137,10 +140,17 @@ def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int
 
     A row of zeros takes away what the photo shows; a row that is 1 at neutral is the photo.
     """
-    from mien.motion.emotion import emotion
+    from mien.motion.emotion import REPLACED, emotion
     from mien.rendering.warp import WarpRenderer
 
-    clips = [WarpRenderer(face).render(emotion(weights, fps, rest=face.rest, seed=seed)) for face in faces]
+    asked, shown = emotion(weights, fps, seed=seed), 1 - weights[:, _NEUTRAL]
+    names = [name for name in asked.expression_names if name.startswith((*REPLACED, *_PARTED))]
+    clips = []
+    for face in faces:
+        # The photo's own emotion goes, but for what the asked one would make as well.
+        own = {name: np.maximum(face.rest.column(name) - asked.column(name), 0) for name in names}
+        motion = asked.with_columns({name: asked.column(name) - shown * own[name] for name in names})
+        clips.append(WarpRenderer(face).render(motion))
     yield from _together(faces[0].image, clips)
 
 

@@ -30,6 +30,7 @@ Kept, because published weights depend on it: covariances of the three-dimension
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,10 +41,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien.assets import load_state, load_tensors
+from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
+from mien.media.output import atomic_output, output_error
 from mien.types import Array, Emotion, Frame
 
 LABELS: tuple[Emotion, ...] = (
@@ -441,16 +445,17 @@ class GanmutEditor:
 
     Args:
         generator: with learned weights; from now on in training mode, with its stored statistics left alone.
+        engine: what it computes in.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, engine: Engine = "auto") -> None:
         self.config = generator.config
-        self._generator = generator
         for module in generator.modules():
             if isinstance(module, nn.InstanceNorm2d):
                 module.momentum = 0.0  # a picture leaves no trace in the stored statistics
         with torch.inference_mode():
             points = generator.emotion_codes().cpu().numpy()
+        self._generator = fast(generator, engine)
         self.emotions: dict[Emotion, Array] = dict(zip(LABELS, points, strict=True))
         """Where each emotion lies at full strength, ``(D,)``."""
 
@@ -529,3 +534,22 @@ def load_ganmut(path: str | Path) -> LinearGenerator | GaussianGenerator:
     generator = LinearGenerator(config) if linear else GaussianGenerator(config)
     load_state(generator, tensors, path, what="GANmut")
     return generator
+
+
+def save_ganmut(path: str | Path, generator: Generator) -> None:
+    """Write what :func:`load_ganmut` reads as ``.safetensors``; where each emotion lies stands in it by name.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
+    with torch.no_grad():
+        codes = generator.emotion_codes().cpu().tolist()
+    metadata = {
+        "method": "ganmut", "space": generator.config.space, "size": str(generator.config.size),
+        "emotions": json.dumps({label.value: code for label, code in zip(LABELS, codes, strict=True)}),
+    }  # fmt: skip
+    with atomic_output(path) as temporary:
+        try:
+            save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, temporary, metadata)
+        except OSError as error:
+            raise output_error(path, error) from error

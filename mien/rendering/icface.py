@@ -33,10 +33,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien.assets import load_state, load_tensors
+from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
+from mien.media.output import atomic_output, output_error
 from mien.rendering.vgg import Vgg19, perceptual_loss
 from mien.rotations import matrix_from_axis_angle
 from mien.types import ActionUnits, Array, Frame
@@ -164,15 +167,16 @@ class Icface(nn.Module):
 
     def neutralise(self, images: Tensor, controls: Tensor) -> Tensor:
         """:meth:`neutral` with the controls given."""
-        neutral: Tensor = self.neutraliser(self._encoded(images), controls)
+        neutral: Tensor = self.neutraliser(self.encoded(images), controls)
         return neutral
 
     def animate(self, neutral: Tensor, controls: Tensor) -> Tensor:
         """Neutral faces ``(N, 3, 128, 128)`` moved by controls ``(N, 20)``."""
-        moved: Tensor = self.animator(self._encoded(neutral), controls)
+        moved: Tensor = self.animator(self.encoded(neutral), controls)
         return moved
 
-    def _encoded(self, images: Tensor) -> Tensor:
+    def encoded(self, images: Tensor) -> Tensor:
+        """What both generators are given: the pictures themselves, or in the older release what the encoder says."""
         return images if self.encoder is None else self.encoder(images)
 
 
@@ -430,23 +434,26 @@ class IcfaceRenderer:
     Args:
         network: with learned weights; it is put in eval mode.
         crop: square RGB crop of a face, ``(S, S, 3)``.
+        engine: what the animator computes in.
 
     Raises:
         ValueError: if the crop is not square.
     """
 
-    def __init__(self, network: Icface, crop: Frame) -> None:
+    def __init__(self, network: Icface, crop: Frame, engine: Engine = "auto") -> None:
         from PIL import Image
 
         side = crop.shape[0]
         if crop.shape != (side, side, 3):
             raise ValueError(f"crop: expected (S, S, 3), got {crop.shape}")
-        self._network, self._side, size = network.eval(), side, network.config.size
+        self._config, self._side, size = network.config, side, network.config.size
         small = np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
         images = torch.from_numpy(small).permute(2, 0, 1)[None].float().div(127.5).sub(1)
         self._device = next(network.parameters()).device
         with torch.inference_mode():
-            self._neutral = network.neutral(images.to(self._device))
+            self._neutral = network.eval().neutral(images.to(self._device))
+            self._encoded = network.encoded(self._neutral)
+        self._animator = fast(network.animator, engine)
 
     @property
     def neutral(self) -> Frame:
@@ -461,12 +468,12 @@ class IcfaceRenderer:
             head_pose: ``(T, 3)`` rad, axis-angle.
             batch: frames that go through the network together; it does not change what they show.
         """
-        controls = torch.from_numpy(controls_from(action_units, head_pose, self._network.config))
+        controls = torch.from_numpy(controls_from(action_units, head_pose, self._config))
         for start in range(0, len(controls), batch):
             rows = controls[start : start + batch]
             with torch.inference_mode():
-                neutral = self._neutral.expand(len(rows), -1, -1, -1)
-                moved = self._network.eval().animate(neutral, rows.to(self._device))
+                encoded = self._encoded.expand(len(rows), -1, -1, -1)
+                moved = self._animator.eval()(encoded, rows.to(self._device))
             yield from map(self._frame, moved)
 
     def _frame(self, image: Tensor) -> Frame:
@@ -518,6 +525,23 @@ def load_icface(path: str | Path) -> Icface:
         counters = {key: value for key, value in part.state_dict().items() if key.endswith("num_batches_tracked")}
         load_state(part, counters | found, path / name, what="ICface")  # torch before 0.4.1 kept no counters
     return network.eval()
+
+
+def save_icface(path: str | Path, network: Icface) -> None:
+    """Write what :func:`load_icface` reads as one ``.safetensors``, with the names of its controls.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
+    metadata = {
+        "method": "icface", "controls": ",".join((*ROTATIONS, *UNITS)), "size": str(network.config.size),
+        "rotation_range": str(network.config.rotation_range),
+    }  # fmt: skip
+    with atomic_output(path) as temporary:
+        try:
+            save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary, metadata)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def _official(path: Path) -> dict[str, Tensor]:

@@ -285,7 +285,7 @@ def face() -> np.ndarray:
 
 def test_editor_turns_colours_for_the_network_and_back(face):
     network = small()
-    edited = GanmutEditor(network).restyle(face, (0.3, -0.4))
+    edited = GanmutEditor(network, "float32").restyle(face, (0.3, -0.4))
     images = torch.from_numpy(face[..., ::-1].copy()).permute(2, 0, 1)[None] / 255 * 2 - 1
     with torch.inference_mode():
         direct = network.train()(images, torch.tensor([[0.3, -0.4]]))[0].permute(1, 2, 0).numpy()[..., ::-1]

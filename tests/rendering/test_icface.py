@@ -326,7 +326,7 @@ def test_neutral_picture_is_made_once(face):
 def test_frames_are_those_of_the_network(encoder):
     network = small(encoder)
     face = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    (frame,) = IcfaceRenderer(network, face).render(units(1, AU25=1), np.array([[0, 0.3, 0]], np.float32))
+    (frame,) = IcfaceRenderer(network, face, "float32").render(units(1, AU25=1), np.array([[0, 0.3, 0]], np.float32))
     images = torch.from_numpy(face).permute(2, 0, 1)[None] / 255 * 2 - 1
     controls = torch.from_numpy(controls_from(units(1, AU25=1), np.array([[0, 0.3, 0]], np.float32)))
     with torch.inference_mode():
