@@ -71,7 +71,8 @@ class NedConfig:
         latent_dim: numbers of noise.
         window: frames that are translated together.
         sigma: width of the Gaussian that blends windows, frames.
-        width: of the networks' layers, 512 as published.
+        width: of the translator's layers, 512 as published.
+        reader_width: of the layers of style encoder and discriminator, 512 as published.
         residual: whether the translator says what changes instead of what results; not so as published.
     """
 
@@ -86,6 +87,7 @@ class NedConfig:
     window: int = 10
     sigma: float = 1.85
     width: int = 512
+    reader_width: int = 512
     residual: bool = False
 
     @property
@@ -100,9 +102,12 @@ FEELING: tuple[str, ...] = tuple(
 """The expressions that mien's own networks translate, besides the jaw: all but where the eyes look, and blinks."""
 
 
-def builtin_config(width: int = 128) -> NedConfig:
+def builtin_config(width: int = 64, reader_width: int = 128) -> NedConfig:
     """NED on the built-in rig, as small as its forty-one numbers allow; the translator says what changes."""
-    return NedConfig(rig="builtin", expression_names=FEELING, jaw_expression="jawOpen", width=width, residual=True)
+    return NedConfig(
+        rig="builtin", expression_names=FEELING, jaw_expression="jawOpen", width=width, reader_width=reader_width,
+        residual=True,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- networks
@@ -132,14 +137,14 @@ class _WindowReader(nn.Module):
 
     def __init__(self, config: NedConfig, n_out: int) -> None:
         super().__init__()
-        n = config.width
+        n = config.reader_width
         self.seq1 = _dense(config.n_values, n, n // 2, end=nn.ReLU())
         self.LSTM = nn.LSTM(n // 2, n // 4, num_layers=2, batch_first=True, bidirectional=True)
         self.seq2 = _dense(n // 2, n // 4, n // 8, n_out)
 
     def read(self, windows: Tensor) -> Tensor:
         """``(B, N, n_values)``, any N, to ``(B, n_out)``."""
-        hidden, _ = self.LSTM(self.seq1(windows))  # (B, N, width / 2)
+        hidden, _ = self.LSTM(self.seq1(windows))  # (B, N, reader_width / 2)
         values: Tensor = self.seq2(hidden)
         return values.mean(1)
 

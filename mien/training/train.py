@@ -29,8 +29,12 @@ class TrainVocaOptions:
     output: Annotated[Path, arg(aliases=("-o",))]
     """Folder of the run: checkpoints, curves, and voca.safetensors at the end."""
 
-    features: Literal["phones42", "deepspeech29"] = "phones42"
-    """What the network hears: 42 phone shares made by mien, or the DeepSpeech logits that come with VOCASET."""
+    features: Literal["phones42", "deepspeech29", "wav2vec29"] = "phones42"
+    """What the network hears: 42 phone shares made by mien, DeepSpeech logits (those that come with VOCASET, unless
+    --recogniser is given), or the letters of a wav2vec 2.0 recogniser."""
+
+    recogniser: Path | None = None
+    """The recogniser for the features: the frozen graph of DeepSpeech 0.1, or a folder with a wav2vec 2.0 CTC model."""
 
     leave_out: tuple[str, ...] = ()
     """Speakers to validate on instead of training on them."""
@@ -281,8 +285,11 @@ class TrainNedOptions:
     leave_out: tuple[str, ...] = ()
     """People to validate on instead of training on them. Default: every tenth."""
 
-    width: int = 128
-    """Of the networks' layers; the paper has 512."""
+    width: int = 64
+    """Of the translator's layers; the paper has 512."""
+
+    reader_width: int = 128
+    """Of the layers of style encoder and discriminator; the paper has 512."""
 
     hop: int = 1
     """Frames from one window to the next."""

@@ -29,6 +29,7 @@ from mien.motion.ned import (
     discriminator_step,
     load_ned,
     save_ned,
+    translation_loss,
     translation_step,
 )
 from mien.progress import Progress
@@ -91,7 +92,8 @@ def run(options: TrainNedOptions, progress: Progress | None = None) -> TrainNedR
         _check_pairs(clips)
     training, validation = split(clips, options.leave_out)
     torch.manual_seed(options.seed)
-    networks = NedNetworks(builtin_config(options.width)) if options.start is None else load_ned(options.start)
+    fresh = builtin_config(options.width, options.reader_width)
+    networks = NedNetworks(fresh) if options.start is None else load_ned(options.start)
     task = NedTask(
         networks,
         windows_of(training, networks, options.hop),
@@ -211,16 +213,18 @@ class NedTask:
         total, parts = translation_step(nets, windows, other, noise)
         terms |= {f"noise_{name}": value.detach() for name, value in parts.items()}
         self._step(total)
-        for part in (nets.mapping_network, nets.style_encoder, nets.discriminator):
+        frozen = [nets.mapping_network, nets.discriminator, *([] if self._paired else [nets.style_encoder])]
+        for part in frozen:
             part.requires_grad_(False)
-        total, parts = translation_step(nets, windows, cues.labels, cues.windows)
-        for part in (nets.mapping_network, nets.style_encoder, nets.discriminator):
-            part.requires_grad_(True)
+        style, own = nets.style_encoder(cues.windows), nets.style_encoder(windows)
+        fake = nets.generator(windows, style)
+        score, seen = nets.discriminator(fake, cues.labels), nets.style_encoder(fake)
+        total, parts = translation_loss(windows, fake, nets.generator(fake, own), style, seen, score)
         if cues.wanted is not None:
-            made = nets.generator(windows, cue_style(nets, cues.windows, cues.labels))
-            again = nets.generator(cues.wanted, nets.style_encoder(windows))
-            parts["pair"] = (made - cues.wanted).abs().mean() + (again - windows).abs().mean()
+            parts["pair"] = (fake - cues.wanted).abs().mean()
             total = total + _PAIR * parts["pair"]
+        for part in frozen:
+            part.requires_grad_(True)
         return {"total": total, **parts, **terms}
 
     def _step(self, total: Tensor) -> None:
