@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from mien.assets import load_npz
 from mien.errors import AssetError, FormatError, InputError
+from mien.tensorflow_files import read_checkpoint
 from mien.types import ARKIT_NAMES, Array, FaceMotion, SpeechFeatures
 
 VOCA_FORMAT = 1
@@ -419,8 +420,8 @@ def save_voca(path: str | Path, model: Voca) -> None:
 def load_voca(name_or_path: str | Path = "default") -> Voca:
     """The model that ships with mien, a ``.safetensors`` of :func:`save_voca`, or the official one.
 
-    The official checkpoint comes as an ``.npz`` of its TensorFlow variables (``docs/voca.md`` has the three lines that
-    write it).
+    The official one is a TensorFlow checkpoint (``gstep_52280.model``, a pair of ``.index`` and ``.data``), which is read
+    without TensorFlow, or an ``.npz`` of its variables.
 
     Raises:
         AssetError: if there is no such model.
@@ -428,11 +429,13 @@ def load_voca(name_or_path: str | Path = "default") -> Voca:
     """
     path = Path(name_or_path)
     if path.suffix == ".npz":
-        return _official(path)
+        return _official(path, load_npz(path)[1])
+    if path.suffix == ".index" or path.with_name(f"{path.name}.index").exists():
+        return _official(path, read_checkpoint(path))
     if path.suffix == ".safetensors":
         return _read(path)
     if str(name_or_path) != "default":
-        raise AssetError(f"{name_or_path}: no such VOCA model", "use 'default' or the path of a .safetensors or .npz")
+        raise AssetError(f"{name_or_path}: no such VOCA model", "use 'default' or the path of a model")
     with as_file(files("mien.motion") / "data" / "voca.safetensors") as shipped:
         return _read(shipped)
 
@@ -459,8 +462,7 @@ def _config(content: Mapping[str, Any]) -> VocaConfig:
     return VocaConfig(**{**content, "speakers": tuple(content["speakers"])})
 
 
-def _official(path: Path) -> Voca:
-    _, variables = load_npz(path)
+def _official(path: Path, variables: Mapping[str, Array]) -> Voca:
     try:
         state = state_from_tensorflow(variables)
         n_speakers = state["encoder.fc1.weight"].shape[1] - state["encoder.conv4.weight"].shape[0]

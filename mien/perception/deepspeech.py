@@ -3,7 +3,7 @@
 What VOCA hears (its paper's section 4.1 and released program): 26 mel cepstra as ``python_speech_features`` computes
 them, every second frame, 19 frames side by side, standardised over the whole utterance; DeepSpeech (Hannun et al. 2014)
 turns each row into 29 logits, 50 rows per second, which are interpolated to the video rate. The recogniser itself is
-not part of mien: it is given as a function.
+given as a function: :func:`mien.perception.deepspeech_network.load_deepspeech` makes it of the official graph.
 
 What differs: sound is brought to 16 kHz by soxr instead of resampy; the steps after that agree with the official
 program to rounding.
@@ -33,19 +33,25 @@ _BANDS = 26
 _LIFTER = 22
 _PRE_EMPHASIS = 0.97
 _CONTEXT = 9  # frames before and after
+ROW = _BANDS * (2 * _CONTEXT + 1)
+"""Numbers that the recogniser sees at a time."""
+
 _LOGITS_PER_SECOND = 50.0
 
 Recogniser = Callable[[Array], npt.ArrayLike]
 """Rows ``(N, 494)`` of :func:`recogniser_input` to logits ``(N, 29)`` before softmax."""
 
 
-def deepspeech_features(audio: Audio, fps: float, recogniser: Recogniser) -> SpeechFeatures:
+def deepspeech_features(
+    audio: Audio, fps: float, recogniser: Recogniser, speech: SpeechFeatures | None = None
+) -> SpeechFeatures:
     """Features of kind ``"deepspeech29"`` at the video rate; phones, loudness and pitch as for all other features.
 
     Args:
         audio: mono sound.
         fps: video frames per second; VOCA's own rate is 60.
         recogniser: DeepSpeech 0.1, or anything with its inputs and outputs.
+        speech: phones, loudness and pitch of this sound at this rate, if they are known already.
 
     Raises:
         InputError: if the recogniser answers with another shape.
@@ -58,7 +64,7 @@ def deepspeech_features(audio: Audio, fps: float, recogniser: Recogniser) -> Spe
             "use DeepSpeech 0.1, which has 29 labels",
         )
     n = n_frames_of(audio, fps)
-    return replace(analyse(audio, fps), values=at_video_rate(logits, fps, n), kind=KIND)
+    return replace(speech or analyse(audio, fps), values=at_video_rate(logits, fps, n), kind=KIND)
 
 
 def to_int16(audio: Audio) -> npt.NDArray[np.int16]:

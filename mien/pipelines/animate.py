@@ -17,6 +17,7 @@ from mien.types import FaceIdentity, FaceMotion
 if TYPE_CHECKING:
     from mien.face.rig import Rig
     from mien.motion.voca import Voca
+    from mien.perception.speech_adapters import Listener
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,15 @@ class AnimateOptions:
 
     voca: str | None = None
     """Let a VOCA model move the mouth instead of the phones: default (what ships with mien), a .safetensors of mien
-    train voca, or an .npz of the official variables. One for the builtin rig moves every rig, others their own."""
+    train voca, or the official checkpoint (gstep_52280.model, or an .npz of its variables). One for the builtin rig moves every rig, others their own."""
 
     speaker: str | None = None
     """Whose talking style the VOCA model takes: a name, a number from 1, all, none, or a mixture as in ann:0.7,bob:0.3.
     Default: the model's own."""
+
+    recogniser: Path | None = None
+    """What the VOCA model listens with, if it was trained on more than mien's own features: the frozen graph of
+    DeepSpeech 0.1 (output_graph.pb), or a folder with a wav2vec 2.0 CTC model."""
 
     template: Path | None = None
     """Neutral mesh of one person (.obj or .ply) with the rig's vertices in the rig's order. Default: the rig's own."""
@@ -123,7 +128,11 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
         direction = replace(direction, lips=replace(direction.lips, source=source, speaker=speaker))
     identity = read_template(options.template, rig) if options.template else None
     progress = progress or Silent()
-    speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, read_text(options.text), progress)
+    listen = _listener(options, model)
+    sound = read_audio(options.speech, SPEECH_RATE)
+    speech = analyse(sound, options.fps, read_text(options.text), progress)
+    if listen is not None:
+        speech = listen(sound, options.fps, speech)
     motion = perform(direction, speech, seed=options.seed, voca=model, progress=progress)
     motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
     if model is not None and model.config.rig != "builtin":
@@ -156,8 +165,9 @@ def _check(options: AnimateOptions) -> None:
 def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
     """The model asked for, made for this rig and with this style."""
     if options.voca is None:
-        if options.speaker is not None:
-            raise InputError("--speaker is the style of a VOCA model", "give the model with --voca")
+        for flag, value in (("--speaker", options.speaker), ("--recogniser", options.recogniser)):
+            if value is not None:
+                raise InputError(f"{flag} is for a VOCA model", "give the model with --voca")
         return None
     from mien.pipelines.speak import open_voca
 
@@ -171,6 +181,16 @@ def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
         )
     model.shares(options.speaker)  # refuses an unknown style before the work starts
     return model
+
+
+def _listener(options: AnimateOptions, model: Voca | None) -> Listener | None:
+    """What makes the features that the model was trained on, if they are not mien's own."""
+    from mien.perception.speech import KIND
+    from mien.perception.speech_adapters import Listener
+
+    if model is None or (model.config.feature_kind == KIND and options.recogniser is None):
+        return None
+    return Listener(model.config.feature_kind, options.recogniser)
 
 
 def _write(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorflow_samples import write_checkpoint
 
 from mien.errors import AssetError, FormatError, InputError
 from mien.motion.voca import (
@@ -15,6 +16,7 @@ from mien.motion.voca import (
     VocaConfig,
     VocaLossConfig,
     VocaNetwork,
+    _tensorflow_names,
     load_voca,
     losses,
     save_voca,
@@ -334,6 +336,23 @@ def test_the_default_opens_on_vowels_and_closes_in_silence():
         assert np.abs(opening[30:] - opening[0]).max() < 1
         brows = np.linalg.norm(offsets[:, [105, 334]], axis=-1)
         assert brows.max() < 0.0005
+
+
+def test_the_official_checkpoint_is_read_without_tensorflow(model, tmp_path):
+    variables = {}
+    state = {name: value.numpy() for name, value in model.network.state_dict().items()}
+    for ours, theirs in _tensorflow_names().items():
+        array = state[ours]
+        if array.ndim == 3:
+            array = array.transpose(2, 1, 0)[:, None]
+        variables[theirs.replace("ExpressionLayer", "FlameExpressionLayer")] = np.ascontiguousarray(
+            array.T if array.ndim == 2 else array
+        )
+    write_checkpoint(tmp_path / "gstep_52280.model", variables | {"global_step": np.array(52280, np.int64)})
+    again = load_voca(tmp_path / "gstep_52280.model")
+    assert again.config.speakers == OFFICIAL_SPEAKERS and again.config.feature_kind == "deepspeech29"
+    speech = make_features(8)
+    np.testing.assert_array_equal(again.animate(speech).offsets, model.animate(speech).offsets)
 
 
 def test_bad_model_files(model, tmp_path):

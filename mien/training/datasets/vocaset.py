@@ -156,7 +156,7 @@ class Vocaset:
         if not (self.folder / name).exists():
             raise InputError(
                 f"{self.folder}: {name} is missing, and mien contains no DeepSpeech",
-                "get it with VOCASET, or train on phones42",
+                "get it with VOCASET, give --recogniser, or train on phones42",
             )
         stacked = np.asarray(self._pickled(name, clip)["audio"], np.float32)
         if stacked.ndim != 3 or stacked.shape[1:] != (16, 29):

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from mien.errors import InputError
 from mien.motion.voca import EVERY_SPEAKER, Voca, VocaConfig, VocaLossConfig, VocaNetwork, losses, save_voca
+from mien.perception.deepspeech import KIND as DEEPSPEECH
+from mien.perception.speech_adapters import Listener
 from mien.progress import Progress, track
 from mien.training.datasets.vocaset import Clip, Frames, Vocaset, official_splits, open_vocaset
 from mien.training.loop import Schedule, fit
@@ -50,7 +52,9 @@ def run(options: TrainVocaOptions, progress: Progress | None = None) -> TrainVoc
     train_clips, validation_clips = split(dataset, options.leave_out)
     speakers = tuple(dict.fromkeys(clip.subject for clip in train_clips))
     clips = [*train_clips, *validation_clips]
-    features = {c: clip_features(dataset, c, options.features) for c in track(clips, progress, "listen", len(clips))}
+    comes_with_the_data = options.features == DEEPSPEECH and options.recogniser is None
+    listen = None if comes_with_the_data else Listener(options.features, options.recogniser)
+    features = {c: clip_features(dataset, c, listen) for c in track(clips, progress, "listen", len(clips))}
     config = VocaConfig(
         n_vertices=dataset.vertices.shape[1], speakers=speakers, feature_kind=options.features,
         n_features=features[train_clips[0]].shape[1], fps=dataset.fps, rig=dataset.rig, default_style=EVERY_SPEAKER,
@@ -105,18 +109,14 @@ def split(dataset: Vocaset, leave_out: Sequence[str] = ()) -> tuple[tuple[Clip, 
     return train, validation
 
 
-def clip_features(dataset: Vocaset, clip: Clip, kind: str) -> Array:
-    """``(T, D)`` what is heard in a clip at the data set's rate.
+def clip_features(dataset: Vocaset, clip: Clip, listen: Listener | None) -> Array:
+    """``(T, D)`` what is heard in a clip at the data set's rate; without a listener the logits that come with the data.
 
     Raises:
-        InputError: if the data set has no features of this kind.
-        FormatError: if its sound or features are damaged.
+        InputError: if the data set has no such logits.
+        FormatError: if its sound or logits are damaged.
     """
-    if kind == "deepspeech29":
-        return dataset.processed_features(clip)
-    from mien.perception.speech import analyse
-
-    return analyse(dataset.sound(clip), dataset.fps).values
+    return dataset.processed_features(clip) if listen is None else listen(dataset.sound(clip), dataset.fps).values
 
 
 def start_basis(dataset: Vocaset, frames: Frames, n_components: int) -> Array:
