@@ -1,7 +1,8 @@
 """Make the data that NED's default is trained on: invented people who say real sentences in seven emotions, in pairs.
 
     python scripts/make_ned_data.py --clips CLIP... --speech SOUND... -o DATA
-    mien train ned -i DATA -o RUN --paired --hop 3 --epochs 30 --learning-rate 1e-3 --decay 0.9
+    mien train ned -i DATA -o FIRST --pairs only --hop 4 --batch-size 128 --learning-rate 1e-3 --decay 0.85 --epochs 14
+    mien train ned -i DATA -o RUN --start FIRST/ned.safetensors --pairs also --hop 4 --batch-size 128 --epochs 4
 
 What is said comes from tracked clips (their mouths, blinks and small movements, without the mood) and from recordings
 that mien speaks. A person is a set of looks and a way of feeling: each emotion is a FACS prototype whose action units

@@ -81,8 +81,8 @@ class RedirectOptions:
     face: int | None = None
     """Which face, counted from 1 for the largest. Default: the largest."""
 
-    crf: int = 12
-    """H.264 quality: 0 is lossless, 12 hides the second encoding, 51 is the worst."""
+    crf: int = 8
+    """H.264 quality: 0 is lossless, 8 hides the second encoding, 51 is the worst."""
 
     seed: int = 0
     """Of everything random; the same seed gives the same frames."""

@@ -261,6 +261,9 @@ def train_emonet(options: TrainEmoNetOptions, progress: Progress | None = None) 
     return run(options, progress)
 
 
+Pairs = Literal["also", "only"]
+
+
 @dataclass(frozen=True)
 class TrainNedOptions:
     """Train NED: translate the emotion of a motion.
@@ -279,8 +282,9 @@ class TrainNedOptions:
     start: Path | None = None
     """Weights to go on from, as from Aff-Wild2 to MEAD."""
 
-    paired: bool = False
-    """Clips of the same name are the same speech, frame by frame, in every emotion."""
+    pairs: Pairs | None = None
+    """For data in which clips of the same name are the same speech, frame by frame, in every emotion: also learn from
+    these pairs, or only from them (a quick first stage, to be gone on from with --start)."""
 
     leave_out: tuple[str, ...] = ()
     """People to validate on instead of training on them. Default: every tenth."""
@@ -422,6 +426,156 @@ def train_renderer(options: TrainRendererOptions, progress: Progress | None = No
             from mien.training.recipes.person import run
         else:
             from mien.training.recipes.head2head import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainGanmutOptions:
+    """Train GANmut: a plane of emotions, and a network that gives a face any point of it.
+
+    Pictures are cropped around their largest face. If the output folder holds a run with the same settings, it goes on
+    where it stopped. Tens of thousands of faces and a GPU are needed for good pictures.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """A folder with a folder of pictures per label (neutral, happy, sad, surprise, fear, disgust, anger), or a .csv with
+    columns path and label."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Folder of the run: faces, checkpoints, curves, a preview, and ganmut.safetensors at the end."""
+
+    space: Literal["linear", "gaussian"] = "linear"
+    """A direction per emotion, or a Gaussian per emotion; both in the plane."""
+
+    held_out: float = 0.1
+    """Share of every label's pictures that is looked at instead of trained on, the last ones by name."""
+
+    epochs: int = 100
+    """How many times each face is seen."""
+
+    batch_size: int = 16
+    """Faces per step of the discriminator; the generator takes one step for five of them."""
+
+    learning_rate: float = 1e-4
+    """Of both networks."""
+
+    strength_weight: float = 4.0
+    """Weight of the strength of the emotion (linear space); the authors' scripts used 4, their program's default is 1."""
+
+    checkpoint_every: int = 5
+    """Epochs between checkpoints; the last 2 are kept."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed gives the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainGanmutResult:
+    """What came out.
+
+    Attributes:
+        output: the weights; mien restyle --renderer ganmut takes them.
+        epochs: how many.
+        n_faces: faces trained on.
+        n_held_out: faces only looked at.
+        asked_label_seen: share of edits of the latter in which the discriminator names the label asked for.
+    """
+
+    output: Path
+    epochs: int
+    n_faces: int
+    n_held_out: int
+    asked_label_seen: float
+
+
+def train_ganmut(options: TrainGanmutOptions, progress: Progress | None = None) -> TrainGanmutResult:
+    """Train GANmut, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if pictures or numbers cannot be used, or the folder holds another run.
+        FormatError: if the table or checkpoints are damaged.
+    """
+    try:
+        from mien.training.recipes.ganmut import run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
+    return run(options, progress)
+
+
+@dataclass(frozen=True)
+class TrainIcfaceOptions:
+    """Train ICface: a network that moves a face by action units and head rotation.
+
+    Clips are tracked once; their action units come from mien's tracker. If the output folder holds a run with the same
+    settings, it goes on where it stopped. Hundreds of people and a GPU are needed for good pictures.
+    """
+
+    data: Annotated[Path, arg(aliases=("-i",))]
+    """Folder of clips, each of one person, or with a folder of clips per person."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Folder of the run: faces, checkpoints, curves, a preview, and icface.safetensors at the end."""
+
+    leave_out: tuple[str, ...] = ()
+    """People to look at instead of training on them."""
+
+    faces_per_second: float = 5.0
+    """How many frames of a clip are used."""
+
+    epochs: int = 100
+    """How many times each frame drives."""
+
+    batch_size: int = 8
+    """Pairs of frames per step."""
+
+    learning_rate: float = 2e-4
+    """Of all networks."""
+
+    checkpoint_every: int = 5
+    """Epochs between checkpoints; the last 2 are kept."""
+
+    seed: int = 0
+    """Of the start and the order; the same seed gives the same weights."""
+
+
+@dataclass(frozen=True)
+class TrainIcfaceResult:
+    """What came out.
+
+    Attributes:
+        output: the weights; mien reenact --renderer icface takes them.
+        epochs: how many.
+        n_faces: frames trained on.
+        n_people: of so many people.
+        error: mean difference from the driving frame on people left out, grey levels of 255.
+        error_if_still: the same for a face that is not moved at all.
+    """
+
+    output: Path
+    epochs: int
+    n_faces: int
+    n_people: int
+    error: float
+    error_if_still: float
+
+
+def train_icface(options: TrainIcfaceOptions, progress: Progress | None = None) -> TrainIcfaceResult:
+    """Train ICface, or go on training it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if clips or numbers cannot be used, or the folder holds another run.
+        FormatError: if a clip or a checkpoint is damaged.
+    """
+    try:
+        from mien.training.recipes.icface import run
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

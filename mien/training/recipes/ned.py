@@ -7,7 +7,7 @@ two runs, the second with ``--start``. People are split between training and val
 
 Deviations: the learning rate falls by a factor per epoch instead of linearly in the last ten; and where the data is
 *paired* (the same name is the same speech, frame by frame, in every emotion) the last step also asks for the very
-window of the target, and trains the style encoder with it.
+window of the target, and trains the style encoder with it; a run on nothing but that is a quick first stage.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mien.motion.ned import (
 from mien.progress import Progress
 from mien.training.datasets.emotion_clips import EmotionClip, read_emotion_clips
 from mien.training.loop import Schedule, fit
-from mien.training.train import TrainNedOptions, TrainNedResult
+from mien.training.train import Pairs, TrainNedOptions, TrainNedResult
 from mien.types import Array
 
 WEIGHTS = "ned.safetensors"
@@ -88,7 +88,7 @@ def run(options: TrainNedOptions, progress: Progress | None = None) -> TrainNedR
         seed=options.seed,
     )  # fmt: skip
     clips = read_emotion_clips(options.data, options.output / "tracks", progress)
-    if options.paired:
+    if options.pairs is not None:
         _check_pairs(clips)
     training, validation = split(clips, options.leave_out)
     torch.manual_seed(options.seed)
@@ -98,11 +98,11 @@ def run(options: TrainNedOptions, progress: Progress | None = None) -> TrainNedR
         networks,
         windows_of(training, networks, options.hop),
         windows_of(validation, networks, options.hop) if validation else None,
-        paired=options.paired,
+        pairs=options.pairs,
         seed=options.seed,
     )
     settings = {
-        "model": asdict(networks.config), "paired": options.paired, "hop": options.hop,
+        "model": asdict(networks.config), "pairs": options.pairs, "hop": options.hop,
         "start": None if options.start is None else options.start.name,
         "validated_on": sorted({clip.person for clip in validation}),
     }  # fmt: skip
@@ -120,8 +120,8 @@ def _check_pairs(clips: Sequence[EmotionClip]) -> None:
     for clip in clips:
         if lengths.setdefault(clip.name, len(clip.motion)) != len(clip.motion):
             raise InputError(
-                f"--paired: clips called {clip.name} have {lengths[clip.name]} and {len(clip.motion)} frames",
-                "pairs have the same frames; leave --paired out",
+                f"--pairs: clips called {clip.name} have {lengths[clip.name]} and {len(clip.motion)} frames",
+                "pairs have the same frames; leave --pairs out",
             )
 
 
@@ -187,11 +187,11 @@ class NedTask:
     """Networks, windows and steps for :func:`mien.training.loop.fit`."""
 
     def __init__(
-        self, networks: NedNetworks, training: Windows, validation: Windows | None, *, paired: bool, seed: int
+        self, networks: NedNetworks, training: Windows, validation: Windows | None, *, pairs: Pairs | None, seed: int
     ) -> None:
         self.network = networks
         self.optimiser = torch.optim.Adam(networks.parameters(), lr=1.0, betas=(0.0, 0.99))  # the loop sets the rate
-        self._training, self._validation, self._paired, self._seed = training, validation, paired, seed
+        self._training, self._validation, self._pairs, self._seed = training, validation, pairs, seed
 
     def __len__(self) -> int:
         """Windows trained on."""
@@ -202,7 +202,10 @@ class NedTask:
         nets, data = self.network, self._training
         rng = np.random.default_rng([self._seed, *indices.tolist()])  # of the batch alone: resuming changes nothing
         windows, labels = data.at(data.starts[indices]), torch.from_numpy(data.labels[indices])
-        cues = _references(data, indices, rng, self._paired)
+        cues = _references(data, indices, rng, self._pairs is not None)
+        if self._pairs == "only" and cues.wanted is not None:
+            pair = (nets.generator(windows, nets.style_encoder(cues.windows)) - cues.wanted).abs().mean()
+            return {"total": pair, "pair": pair.detach()}
         noise = torch.from_numpy(rng.standard_normal((len(indices), nets.config.latent_dim)).astype(np.float32))
         other = torch.from_numpy(rng.integers(0, len(nets.config.emotions), len(indices)))
         terms: dict[str, Tensor] = {}
@@ -213,7 +216,7 @@ class NedTask:
         total, parts = translation_step(nets, windows, other, noise)
         terms |= {f"noise_{name}": value.detach() for name, value in parts.items()}
         self._step(total)
-        frozen = [nets.mapping_network, nets.discriminator, *([] if self._paired else [nets.style_encoder])]
+        frozen = [nets.mapping_network, nets.discriminator, *([] if self._pairs else [nets.style_encoder])]
         for part in frozen:
             part.requires_grad_(False)
         style, own = nets.style_encoder(cues.windows), nets.style_encoder(windows)
@@ -243,7 +246,7 @@ class NedTask:
         cycle, moved = 0.0, []
         for start in range(0, len(indices), _AT_ONCE):
             some = indices[start : start + _AT_ONCE]
-            windows, cues = data.at(data.starts[some]), _references(data, some, rng, self._paired)
+            windows, cues = data.at(data.starts[some]), _references(data, some, rng, self._pairs is not None)
             made = nets.generator(windows, cue_style(nets, cues.windows, cues.labels))
             back = nets.generator(made, nets.style_encoder(windows))
             cycle += float((back - windows).abs().mean()) * len(some)
