@@ -39,7 +39,7 @@ FPS = 25
 SILENCE = 1.0
 """Seconds without sound before and after each voice: the face at rest, in which emotion is read."""
 
-_JUDGED_EVERY = 5  # frames; the judge of emotions looks at so many less
+_JUDGED_EVERY = 5  # frames of speech; the judge of emotions looks at so many less, and at every second in silence
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ class Watcher:
         for i, frame in enumerate(self.frames(direction, speech, seed)):
             seen = self._observer(frame)
             points.append(points[-1] if seen is None and points else self._reference if seen is None else seen)
-            if i % _JUDGED_EVERY == 0 and (silent[i] or speech.voiced[i] > 0.5):
+            if (silent[i] and i % 2 == 0) or (speech.voiced[i] > 0.5 and i % _JUDGED_EVERY == 0):
                 judged[i] = self._valence(frame, points[-1])
         landmarks = np.stack(points)
         face = metrics.steadied(landmarks, self._reference)

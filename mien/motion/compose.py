@@ -105,8 +105,8 @@ def compose(
     felt = _yield_to_speech(felt + usual, spoken, voice)
     total = _soft_limit(spoken + felt)
     if voice is not None:
-        total = _part_as_spoken(total, spoken)
-        total = _keep_closures(total, spoken, photo, identity, voice)
+        calm, total = (_keep_closures(sums, spoken, photo, identity, voice) for sums in (_soft_limit(spoken), total))
+        total = _part_as_spoken(total, calm, photo, identity)
     eyes = _turn_eyes(gaze, head)
     total = _set_lids(total, photo, blink, eyes)
     return replace(
@@ -191,18 +191,26 @@ def _lip_gaps() -> tuple[Array, npt.NDArray[np.int32]]:
     return np.asarray(gaps[:, middle] * touches[:, None], np.float32), pairs[middle]
 
 
-def _part_as_spoken(total: Array, spoken: Array) -> Array:
-    """The lips parted as far as the speech parts them: the jaw gives back what an emotion opens, or takes.
+def _part_as_spoken(total: Array, calm: Array, photo: Array, identity: FaceIdentity | None) -> Array:
+    """The lips parted as far as they would be without feeling: the jaw gives back what an emotion opens, or takes.
 
     As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it.
     """
-    gaps, _ = _lip_gaps()
-    gap = np.maximum(total @ gaps, 0).mean(1) - np.maximum(spoken @ gaps, 0).mean(1)
+    gaps, pairs = _lip_gaps()
+    neutral = load_rig().neutral(identity)
+    own = neutral[pairs[:, 0], 1] - neutral[pairs[:, 1], 1]
     jaw, lips = gaps[_INDEX["jawOpen"]].mean(), -gaps[_INDEX["mouthClose"]].mean()
-    total = total.copy()
-    raised = np.minimum(gap / jaw, np.maximum(JAW_YIELDS * total[:, _INDEX["jawOpen"]], 0))
-    total[:, _INDEX["jawOpen"]] -= raised
-    total[:, _INDEX["mouthClose"]] += np.maximum(gap - raised * jaw, 0) / lips
+
+    def gap(weights: Array) -> Array:
+        """``(T,)`` metres between the lips as the face shows them."""
+        return np.asarray(np.maximum(own + np.clip(weights + photo, 0, 1) @ gaps, 0).mean(1), np.float32)
+
+    wanted, total = gap(calm), total.copy()
+    for _ in range(3):  # weights end at 0 and 1, so one step may fall short
+        excess = gap(total) - wanted
+        raised = np.minimum(excess / jaw, np.maximum(JAW_YIELDS * total[:, _INDEX["jawOpen"]], 0))
+        total[:, _INDEX["jawOpen"]] -= raised
+        total[:, _INDEX["mouthClose"]] += np.maximum(excess - raised * jaw, 0) / lips
     return total
 
 

@@ -103,7 +103,7 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
     if rest is not None:
         strength = 1 - weights[:, LABELS.index("neutral")]
         own = [i for i, name in enumerate(motion.expression_names) if name.startswith(REPLACED)]
-        expression[:, own] -= strength[:, None] * np.stack([rest.column(motion.expression_names[i])[0] for i in own])
+        expression[:, own] -= strength[:, None] * np.stack([_own(rest, motion.expression_names[i]) for i in own])
     return motion.with_columns(dict(zip(motion.expression_names, expression.T, strict=True)))
 
 
@@ -144,3 +144,9 @@ def expression_at(va: Array) -> Array:
             curve = weights[:, LABELS.index(label)] * np.float32(intensity)
             units[unit] = units[unit] + curve if unit in units else curve
     return expression_from_units(units, len(va))
+
+
+def _own(rest: FaceMotion, name: str) -> float:
+    """What a photo shows of an emotion in one expression; a brow that stands above the other is how it grew."""
+    sides = [name.replace(other, side) for side in ("Left", "Right") for other in ("Left", "Right") if other in name]
+    return float(min(rest.column(side)[0] for side in (sides if name.startswith("brow") and sides else [name])))
