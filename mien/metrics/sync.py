@@ -74,7 +74,7 @@ class SyncScore:
         at_zero: mean correlation with sound and picture as they are.
         best: the highest correlation over all lags.
         lag: seconds at which it stands; negative when the picture leads.
-        off_peak: median correlation farther than 200 ms from zero, what chance gives.
+        off_peak: median correlation farther than 200 ms from zero, what chance gives; NaN if no such lag was tried.
     """
 
     at_zero: float
@@ -114,7 +114,8 @@ def sync_score(
     scores = np.array([_ridge_correlation(*_shifted(x, y, int(lag)), ridge, folds) for lag in lags])
     best = int(scores.argmax())
     far = scores[np.abs(lags) > 0.2 * fps]
-    return SyncScore(float(scores[frames]), float(scores[best]), float(lags[best] / fps), float(np.median(far)))
+    off_peak = float(np.median(far)) if len(far) else float("nan")
+    return SyncScore(float(scores[frames]), float(scores[best]), float(lags[best] / fps), off_peak)
 
 
 def _shifted(
@@ -131,5 +132,6 @@ def _ridge_correlation(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], r
         rest = np.r_[0:start, stop : len(x)]
         mean = y[rest].mean(0)
         gram = x[rest].T @ x[rest] + ridge * np.eye(x.shape[1])
-        prediction[start:stop] = x[start:stop] @ np.linalg.solve(gram, x[rest].T @ (y[rest] - mean)) + mean
+        # Without its mean: that of the rest goes against the block's own and would count as disagreement.
+        prediction[start:stop] = x[start:stop] @ np.linalg.solve(gram, x[rest].T @ (y[rest] - mean))
     return float(np.mean([pearson(prediction[:, k], y[:, k]) for k in range(y.shape[1])]))
