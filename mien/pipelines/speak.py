@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tyro.conf import arg
 
-from mien.direction import Direction, Lips
+from mien.direction import Direction, Lips, StyleChoice
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
@@ -45,6 +45,10 @@ class SpeakOptions:
 
     direction: Annotated[str, arg(aliases=("-d",))] = "neutral"
     """Emotion over time, as in happy:0.8 or "0s:neutral, 1.2s:happy:0.9, 4s:va(-0.6,0.7)", or a .yaml or .json file."""
+
+    style: str | None = None
+    """How the person talks, instead of what the direction says: a name such as lively or warm:0.5, a clip or motion to
+    learn it from, or the .json of mien style."""
 
     text: str | None = None
     """What is said (English), or a .txt file with it; makes the lips more exact."""
@@ -100,7 +104,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     from mien.perception.tracking import track_image
 
     _check_numbers(options)
-    direction = Direction.parse(options.direction)
+    direction = with_style(Direction.parse(options.direction), options.style)
     write = _writer(options, direction)
     for path in direction.files.values():
         require_file(path, "motion file or video")
@@ -116,6 +120,23 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     )
     write(portrait, motion, progress)
     return SpeakResult(options.output, len(motion), motion.fps, motion.duration, speech.source)
+
+
+def with_style(direction: Direction, style: str | None) -> Direction:
+    """The direction in another style: a name, a clip or motion, or a file of ``mien style``; ``None`` keeps its own.
+
+    Raises:
+        InputError: if there is no such style, or the file is no style file.
+    """
+    if style is None:
+        return direction
+    if Path(style).suffix.lower() == ".json":
+        from mien.media.style_file import read_style
+
+        chosen = StyleChoice(vector=tuple(read_style(style).habits.items()))
+    else:
+        chosen = Direction.from_dict({"style": style}).style
+    return replace(direction, style=chosen)
 
 
 def perform(
