@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
     "redirect": ("mien.pipelines.redirect", "RedirectOptions", "redirect", "video → the same speech, another emotion"),
     "reenact": ("mien.pipelines.reenact", "ReenactOptions", "reenact", "a clip, a motion or controls move a portrait"),
+    "render": ("mien.pipelines.render", "RenderOptions", "render", "motion + a person's renderer → video of them"),
     "restyle": ("mien.pipelines.restyle", "RestyleOptions", "restyle", "picture + emotion → edited picture"),
     "animate": ("mien.pipelines.animate", "AnimateOptions", "animate", "speech → 3D face: video, glTF, meshes"),
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
@@ -51,6 +52,12 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "prepare voca": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → data for train voca"),
     "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
     "train dsm": ("mien.training.train", "TrainDsmOptions", "train_dsm", "person's folder → emotion-to-face network"),
+    "train renderer": (
+        "mien.training.train",
+        "TrainRendererOptions",
+        "train_renderer",
+        "person's folder → what draws them",
+    ),
     "evaluate": ("mien.evaluation.evaluate", "EvaluateOptions", "evaluate", "videos or motions → a report of measures"),
     "evaluate control": (
         "mien.evaluation.control",
@@ -60,6 +67,8 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     ),
     "train ned": ("mien.training.train", "TrainNedOptions", "train_ned", "clips in emotions → emotion translator"),
     "train emonet": ("mien.training.train", "TrainEmoNetOptions", "train_emonet", "labelled pictures → EmoNet"),
+    "train ganmut": ("mien.training.train", "TrainGanmutOptions", "train_ganmut", "labelled faces → emotion editor"),
+    "train icface": ("mien.training.train", "TrainIcfaceOptions", "train_icface", "clips of people → face animator"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""

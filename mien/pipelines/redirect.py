@@ -75,8 +75,8 @@ class RedirectOptions:
     faithful: bool = False
     """Take the mouth of the method as well, as the papers do; the lips then no longer fit the sound."""
 
-    renderer: Literal["warp"] = "warp"
-    """warp moves the pixels of the video itself."""
+    renderer: Literal["warp", "person"] = "warp"
+    """warp moves the pixels of the video itself; person draws the face anew, as mien train renderer has learned it."""
 
     face: int | None = None
     """Which face, counted from 1 for the largest. Default: the largest."""
@@ -178,7 +178,18 @@ def _warp(options: RedirectOptions) -> VideoRenderer:
     return WarpVideoRenderer()
 
 
-RENDERERS: Mapping[str, Callable[[RedirectOptions], VideoRenderer]] = {"warp": _warp}
+def _person(options: RedirectOptions) -> VideoRenderer:
+    from mien.pipelines.person_renderer import load_window_renderer
+
+    if options.person is None:
+        raise InputError("--renderer person needs to know the person", "give --person FOLDER with a trained renderer")
+    renderer = load_window_renderer(options.person)
+    from mien.rendering.person import PersonVideoRenderer
+
+    return PersonVideoRenderer(renderer)
+
+
+RENDERERS: Mapping[str, Callable[[RedirectOptions], VideoRenderer]] = {"warp": _warp, "person": _person}
 """Name → what draws the frames."""
 
 

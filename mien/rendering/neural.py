@@ -405,11 +405,16 @@ class NeuralRenderer:
     """A trained generator that draws clips.
 
     Args:
-        network: on the device to compute on.
+        network: on the device to compute on; a :class:`Generator`, or what :func:`mien.engine.fast` made of one.
+        config: of the generator; its own if ``None``.
     """
 
-    def __init__(self, network: Generator) -> None:
+    def __init__(self, network: nn.Module, config: NeuralConfig | None = None) -> None:
         self.network = network.eval()
+        if config is None:
+            assert isinstance(network, Generator)
+            config = network.config
+        self.config = config
 
     def render(self, conditions: Iterable[Array]) -> Iterator[Frame]:
         """Every frame of a clip, as the conditions stream by.
@@ -420,7 +425,7 @@ class NeuralRenderer:
         Yields:
             ``(H, W, 3)`` uint8 RGB for each condition. Memory stays flat; a clip cut short gives the same frames.
         """
-        config = self.network.config
+        config = self.config
         seen: deque[Tensor] = deque(maxlen=config.n_frames)
         drawn: deque[Tensor] = deque(maxlen=config.n_frames - 1)
         for condition in conditions:
@@ -429,7 +434,7 @@ class NeuralRenderer:
 
     @torch.inference_mode()  # not around the loop: the mode would stay on in the caller between two frames
     def _step(self, condition: Array, seen: deque[Tensor], drawn: deque[Tensor]) -> Frame:
-        config = self.network.config
+        config = self.config
         if condition.ndim != 3 or condition.shape[2] != config.planes:
             raise ValueError(f"condition: expected (H, W, {config.planes}), got {condition.shape}")
         device = next(self.network.parameters()).device

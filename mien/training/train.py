@@ -442,8 +442,8 @@ class TrainGanmutOptions:
     """
 
     data: Annotated[Path, arg(aliases=("-i",))]
-    """A folder with a folder of pictures per label (neutral, happy, sad, surprise, fear, disgust, anger), or a .csv with
-    columns path and label."""
+    """A folder with a folder of pictures per label (neutral, happy, sad, surprise, fear, disgust, anger), or a .csv
+    with columns path and label."""
 
     output: Annotated[Path, arg(aliases=("-o",))]
     """Folder of the run: faces, checkpoints, curves, a preview, and ganmut.safetensors at the end."""
@@ -464,7 +464,7 @@ class TrainGanmutOptions:
     """Of both networks."""
 
     strength_weight: float = 4.0
-    """Weight of the strength of the emotion (linear space); the authors' scripts used 4, their program's default is 1."""
+    """Weight of the strength of the emotion (linear space): 4 in the authors' scripts, 1 in their program."""
 
     checkpoint_every: int = 5
     """Epochs between checkpoints; the last 2 are kept."""

@@ -19,6 +19,8 @@ from mien.face.rig import Rig, load_rig
 from mien.media.person_folder import Person, PersonClip, load_person
 from mien.rendering.conditioning import in_window, screen_points
 from mien.rendering.memory import N_POINTS, FaceKeys, face_keys
+from mien.rendering.person import Framing
+from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, Frame
 
 Rows = npt.NDArray[np.int64]
@@ -116,6 +118,34 @@ def open_frames(folder: Path) -> PersonFrames:
         modelled,
         FaceKeys(np.concatenate([k.mouth for k in keys]), np.concatenate([k.eyes for k in keys])),
     )
+
+
+def framing(frames: PersonFrames) -> Framing:
+    """How the face lies in the crops, as a rule: the middle in the head's own coordinates, by least squares."""
+    sides, rows, places, cameras = [], [], [], []
+    for clip in frames.person.clips:
+        scale, boxes = clip.cameras[:, 0], clip.boxes
+        sides.append(boxes[:, 2] / scale)
+        middle = (boxes[:, :2] + boxes[:, 2:] / 2 - clip.cameras[:, 1:]) / scale[:, None] * np.array([1, -1])
+        places.append(middle - clip.motion.translation[:, :2])
+        rows.append(matrix_from_axis_angle(clip.motion.head_pose)[:, :2])
+        cameras.append(_in_crops(clip.cameras, boxes, frames.size))
+    matrix, wanted = np.concatenate(rows).reshape(-1, 3), np.concatenate(places).reshape(-1)
+    # A head that hardly turns does not tell how deep its middle lies; then it is on the face's surface.
+    steady = 0.1 * len(wanted)
+    guess = np.array([0, 0, float(frames.rig.template[:, 2].mean())])
+    middle = np.linalg.solve(matrix.T @ matrix + steady * np.eye(3), matrix.T @ wanted + steady * guess)
+    camera = np.median(np.concatenate(cameras), 0)
+    return Framing(
+        float(np.median(np.concatenate(sides))), np.asarray(middle, np.float32), np.asarray(camera, np.float32)
+    )
+
+
+def _in_crops(cameras: Array, boxes: Array, size: int) -> Array:
+    """``(T, 3)`` cameras of the crops themselves."""
+    scale = size / boxes[:, 2]
+    place = (cameras[:, 1:] - boxes[:, :2]) * scale[:, None]
+    return np.concatenate([cameras[:, :1] * scale[:, None], place], 1)
 
 
 def _parts(found: npt.NDArray[np.bool_]) -> Rows:

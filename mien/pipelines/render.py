@@ -1,0 +1,151 @@
+"""``mien render``: a motion and a trained person become frames; in a film of theirs, or by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import arg
+
+from mien.errors import InputError
+from mien.pipelines.person_renderer import load_window_renderer, trained_file
+from mien.progress import Progress, track
+from mien.types import FaceMotion, Frame
+
+if TYPE_CHECKING:
+    from mien.rendering.person import WindowRenderer
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Draw a person, whom mien train renderer has learned, in any motion.
+
+    Without --video the square picture around the head is drawn, hair and ground as the person was filmed. With it, the
+    face is drawn into the frames of a film of the person and everything else stays.
+    """
+
+    input: Annotated[Path, arg(aliases=("-i",))]
+    """What to do: a motion file (.npz, Live Link Face .csv), or a video of anybody whose face moves."""
+
+    person: Path
+    """The person: folder of mien prepare with a renderer in it, folder of a run, or the trained file itself."""
+
+    output: Annotated[Path, arg(aliases=("-o",))]
+    """Where to write the result: .mp4, .webm, .gif, or a folder of frames (no ending)."""
+
+    video: Path | None = None
+    """Film of the person to draw the face into; the motion has a row for each of its frames, absolute, as redirect
+    writes it."""
+
+    sound: Annotated[Path | None, arg(aliases=("-s",))] = None
+    """Sound of the result. Default: that of the film, or of a video given as input."""
+
+    face: int | None = None
+    """Which face of the film, counted from 1 for the largest. Default: the largest."""
+
+    engine: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What to compute in; auto takes bfloat16 where the machine is made for it."""
+
+    crf: int = 12
+    """H.264 quality: 0 is lossless, 12 hides the encoding, 51 is the worst."""
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """What was made.
+
+    Attributes:
+        output: the file or folder.
+        n_frames: length in frames.
+        fps: frames per second.
+    """
+
+    output: Path
+    n_frames: int
+    fps: float
+
+
+def render(options: RenderOptions, progress: Progress | None = None) -> RenderResult:
+    """Draw the frames and write them.
+
+    Raises:
+        InputError: if motion, film or person cannot be used.
+        NoFaceError: if a video shows no face.
+        OutputError: if the ending is unknown or the place cannot be written.
+        MissingExtraError: if PyTorch is missing.
+    """
+    from mien.media.image import require_file
+    from mien.media.output import check_output
+    from mien.media.provenance import provenance
+    from mien.media.video import output_kind, write_video
+
+    if not 0 <= options.crf <= 51:
+        raise InputError(f"--crf is {options.crf}", "allowed: 0 to 51")
+    given = {"input": options.input, "video": options.video, "sound": options.sound}
+    for name, path in given.items():
+        if path is not None:
+            require_file(path, name)
+    kind = output_kind(options.output)
+    inputs = {**given, "person": trained_file(options.person)}
+    check_output(options.output, folder=kind == "frames", inputs=inputs.values())
+    renderer = load_window_renderer(options.person, options.engine)
+    motion, sound = _motion(options, progress)
+    frames = _windows(renderer, motion) if options.video is None else _film(renderer, motion, options, progress)
+    write_video(
+        options.output,
+        track(frames, progress, "render", len(motion)),
+        motion.fps,
+        sound=sound if kind in ("mp4", "webm") else None,
+        provenance=provenance("render", inputs=inputs, settings=asdict(options)),
+        crf=options.crf,
+        n_frames=len(motion),
+    )
+    return RenderResult(options.output, len(motion), motion.fps)
+
+
+def _motion(options: RenderOptions, progress: Progress | None) -> tuple[FaceMotion, Path | None]:
+    """The motion that is asked for, and whose sound goes with it."""
+    from mien.media.motion_file import ENDINGS, read_motion
+    from mien.media.video import VideoReader
+
+    source = options.video
+    if options.input.suffix.lower() in ENDINGS:
+        motion = read_motion(options.input)
+    else:
+        from mien.perception.tracking import track_video
+
+        motion = track_video(options.input, progress=progress).motion
+        source = source or options.input
+    sound = options.sound or (source if source is not None and VideoReader(source).has_sound else None)
+    return motion, sound
+
+
+def _windows(renderer: WindowRenderer, motion: FaceMotion) -> Iterator[Frame]:
+    from mien.face.rig import retarget
+    from mien.rendering.person import draw_motion
+
+    return draw_motion(renderer, retarget(motion, renderer.rig)[0])
+
+
+def _film(
+    renderer: WindowRenderer, motion: FaceMotion, options: RenderOptions, progress: Progress | None
+) -> Iterator[Frame]:
+    from mien.face.rig import retarget
+    from mien.media.video import VideoReader
+    from mien.perception.tracking import track_video
+    from mien.rendering.person import PersonVideoRenderer
+
+    assert options.video is not None
+    seen = track_video(options.video, face=options.face, progress=progress)
+    if len(seen.motion) != len(motion):
+        raise InputError(
+            f"{options.input}: {len(motion)} frames of motion, but {options.video} has {len(seen.motion)}",
+            "give a motion made for this film, by `mien redirect -o motion.npz` or `mien track`",
+        )
+    portraits = (
+        seen.portrait(index, frame)
+        for index, frame in zip(range(len(motion)), VideoReader(options.video), strict=False)
+    )
+    return PersonVideoRenderer(renderer).render(portraits, retarget(motion, renderer.rig)[0])

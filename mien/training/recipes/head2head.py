@@ -1,0 +1,359 @@
+"""``mien train renderer --method head2head``: head2head++ from a person's folder.
+
+As in the official program: every epoch shows one clip out of each 50 frames; clips are 12 frames long and double every
+5 epochs as far as 50 frames go; a step is 4 frames, each drawn from the two drawn before it without a gradient through
+them; generator and discriminators (frame, mouth, and three frames in a row, 3 and 9 apart) take their steps at the same
+time, Adam at 2e-4 with betas (0.5, 0.999), for 60 epochs, the last third with a rate that falls to zero, but for the
+temporal discriminators.
+
+Differences: the flow is OpenCV's DIS (Kroeger et al., ECCV 2016) instead of FlowNet2; the geometry images are mien's;
+the perceptual term is left out unless VGG-19's weights are given; there is no training on other people before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mien.assets import load_state, load_tensors
+from mien.errors import InputError
+from mien.media.image import write_image
+from mien.media.sheet import contact_sheet
+from mien.progress import Progress
+from mien.rendering.conditioning import Conditioner
+from mien.rendering.neural import (
+    FRAME_DISCRIMINATOR,
+    HEAD2HEAD,
+    TEMPORAL_DISCRIMINATOR,
+    TEMPORAL_STEPS,
+    Discriminator,
+    Generator,
+    NeuralLossWeights,
+    NeuralRenderer,
+    cut,
+    discriminator_loss,
+    feature_matching,
+    flow_loss,
+    generator_loss,
+    temporal_groups,
+    temporal_pictures,
+    window_around,
+)
+from mien.rendering.neural_person import NEURAL_FILE, NeuralPerson, NeuralWindowRenderer, save_neural_person
+from mien.rendering.vgg import Vgg19, perceptual_loss
+from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
+from mien.training.distributed import training_device, world
+from mien.training.loop import Schedule, fit
+from mien.training.renderer_report import FOLDER, MOUTH_SHARE, finish, stopper
+from mien.training.train import TrainRendererOptions, TrainRendererResult
+from mien.types import Array, Frame
+
+_PART = 50  # frames, of which an epoch shows one clip
+_CLIP, _DOUBLED_EVERY = 12, 5
+_STEP = 4  # frames
+_EPOCHS, _STEADY = 60, 2 / 3
+_RATE, _BETAS = 2e-4, (0.5, 0.999)
+_SHIFT, _SCALE = 0.01, 0.01  # how far conditions are moved and scaled at random
+_TRIED = 16
+_PATIENCE = 1000  # epochs: adversarial training is not stopped by a distance of pixels
+
+
+def run(options: TrainRendererOptions, progress: Progress | None = None) -> TrainRendererResult:
+    """Train, or go on training, and report.
+
+    Raises:
+        InputError: if the person or the numbers cannot be used, or the folder holds another run.
+        FormatError: if data, checkpoints or VGG-19's weights are damaged.
+    """
+    if options.width < 1:
+        raise InputError(f"--width {options.width}", "give 1 or more; 64 is the published size")
+    if world()[1] > 1:
+        raise InputError("head2head draws frame after frame and trains in one process", "start it without torchrun")
+    frames, device = open_frames(options.data), training_device()
+    output = options.output or options.data / FOLDER
+    output.mkdir(parents=True, exist_ok=True)
+    n_epochs = options.epochs or _EPOCHS
+    schedule = Schedule(
+        n_epochs, 1, options.learning_rate or _RATE, checkpoint_every=1, keep=1, seed=options.seed
+    )  # fmt: skip
+    weights = NeuralLossWeights()
+    settings = {
+        "method": "head2head", "width": options.width, "loss": asdict(weights), "frames": len(frames),
+        "perceptual": options.perceptual is not None,
+    }  # fmt: skip
+    torch.manual_seed(options.seed)
+    vgg = None if options.perceptual is None else read_vgg(options.perceptual).to(device)
+    task = Head2HeadTask(frames, options.width, weights, vgg, output, device, options.seed, n_epochs)
+    entries = fit(task, schedule, output, settings, progress, enough=stopper(options.minutes, _PATIENCE))
+    person = task.person()
+    save_neural_person(output / NEURAL_FILE, person)
+    return finish(output / NEURAL_FILE, frames, NeuralWindowRenderer(person, device=str(device)), entries, progress)
+
+
+def read_vgg(path: Path) -> Vgg19:
+    """VGG-19 with the weights in a file: torchvision's own, or under the slices' names.
+
+    Raises:
+        InputError: if the file is missing.
+        FormatError: if it holds something else.
+    """
+    network = Vgg19()
+    tensors = load_tensors(path)
+    wanted = {name.split(".", 1)[1]: name for name in network.state_dict()}  # slice3.7.weight is features.7.weight
+    tensors = {wanted.get(name.removeprefix("features."), name): value for name, value in tensors.items()}
+    load_state(network, {n: v for n, v in tensors.items() if not n.startswith("classifier.")}, path, "VGG-19")
+    return network.eval()
+
+
+class Networks(nn.Module):
+    """Generator and discriminators, and how many epochs they have behind them."""
+
+    n_epochs: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.G = Generator(replace(HEAD2HEAD, width=width))
+        self.D = Discriminator(replace(FRAME_DISCRIMINATOR, width=width))
+        self.Dm = Discriminator(replace(FRAME_DISCRIMINATOR, width=width))
+        self.D_T = nn.ModuleList(Discriminator(replace(TEMPORAL_DISCRIMINATOR, width=width)) for _ in TEMPORAL_STEPS)
+        self.register_buffer("n_epochs", torch.zeros((), dtype=torch.int64))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Without the second names that residual blocks have for the same weights."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if ".resnetblock_sequential." not in name}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """What :meth:`state_dict` gave."""
+        twins = {name.replace(".conv_block.", ".resnetblock_sequential."): v for name, v in state_dict.items()}
+        return super().load_state_dict({**state_dict, **twins}, strict, assign)
+
+
+@dataclass
+class _Clip:
+    """The clip that is being shown: its frames, and what of them has been drawn."""
+
+    rows: npt.NDArray[np.int64]
+    rng: np.random.Generator
+    conditions: list[Tensor]
+    real: list[Tensor]
+    drawn: list[Tensor]
+
+
+class Head2HeadTask:
+    """Networks, clips and losses for :func:`mien.training.loop.fit`; an example is a step of 4 frames.
+
+    Args:
+        frames: of the person.
+        width: of the networks.
+        weights: of the losses.
+        vgg: of the perceptual loss, or ``None``.
+        folder: of the run; the preview is written there.
+        device: to train on.
+        seed: of the clips.
+        n_epochs: in all, for the falling rate.
+    """
+
+    def __init__(
+        self,
+        frames: PersonFrames,
+        width: int,
+        weights: NeuralLossWeights,
+        vgg: Vgg19 | None,
+        folder: Path,
+        device: torch.device,
+        seed: int,
+        n_epochs: int,
+    ) -> None:
+        self.network = Networks(width).to(device)
+        network = self.network
+        falling = [*network.G.parameters(), *network.D.parameters(), *network.Dm.parameters()]
+        self.optimiser = torch.optim.Adam(
+            [{"params": falling}, {"params": list(network.D_T.parameters())}], lr=_RATE, betas=_BETAS
+        )
+        self._frames, self._weights, self._vgg, self._folder = frames, weights, vgg, folder
+        self._device, self._seed, self._last = device, seed, n_epochs
+        self._conditioner = Conditioner(frames.rig, frames.size)
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+        self._parts = _parts_of(frames)
+        tried = frames.rows(1)
+        self._tried = tried[: min(_TRIED, len(tried))]
+        self._steps: Iterator[tuple[_Clip, list[int]]] = iter(())
+        self._epoch = -1
+
+    def __len__(self) -> int:
+        """Steps of the coming epoch."""
+        return sum(len(clip) // _STEP for clip in self._clips())
+
+    def _clips(self) -> list[npt.NDArray[np.int64]]:
+        """The clips of the epoch: from each part one, at random."""
+        epoch = int(self.network.n_epochs)
+        rng = np.random.default_rng((self._seed, epoch))
+        longest = _CLIP * 2 ** min(epoch // _DOUBLED_EVERY, 8)
+        clips = []
+        for part in self._parts:
+            length = min(longest, len(part)) // _STEP * _STEP
+            start = int(rng.integers(len(part) - length + 1))
+            clips.append(part[start : start + length])
+        return [clips[i] for i in rng.permutation(len(clips))]
+
+    def _walk(self) -> Iterator[tuple[_Clip, list[int]]]:
+        for number, rows in enumerate(self._clips()):
+            rng = np.random.default_rng((self._seed, int(self.network.n_epochs), number))
+            clip = _Clip(rows, rng, [], [], [])
+            for start in range(0, len(rows), _STEP):
+                yield clip, list(range(start, start + _STEP))
+
+    def loss(self, indices: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        """The terms of the next step of the walk through the epoch's clips; in which order is the method's own."""
+        epoch = int(self.network.n_epochs)
+        if epoch != self._epoch:
+            self._epoch, self._steps = epoch, self._walk()
+            # The loop has just set the rate of all; that of the temporal discriminators stays as it is.
+            falling = (self._last - epoch) / max((1 - _STEADY) * self._last, 1)
+            self.optimiser.param_groups[0]["lr"] *= min(1.0, falling)
+        clip, numbers = next(self._steps)
+        terms: dict[str, Tensor] = {}
+        for number in numbers:
+            self._draw_frame(clip, number)
+            self._add(terms, self._frame_terms(clip, number))
+        terms = {name: value / _STEP for name, value in terms.items()}
+        for which, step in enumerate(TEMPORAL_STEPS):
+            self._add(terms, self._temporal_terms(clip, numbers, which, step))
+        clip.drawn = [picture.detach() for picture in clip.drawn]
+        terms["total"] = sum(terms.values(), torch.zeros((), device=self._device))
+        return terms
+
+    @staticmethod
+    def _add(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+        for name, value in more.items():
+            terms[name] = terms[name] + value if name in terms else value
+
+    def _draw_frame(self, clip: _Clip, number: int) -> None:
+        row = int(clip.rows[number])
+        clip.conditions.append(self._tensor(self._condition(row, clip.rng)))
+        clip.real.append(self._tensor(self._frames.crop(row)) / 127.5 - 1)
+        seen = clip.conditions[max(0, number - 2) :]
+        seen = [seen[0]] * (3 - len(seen)) + seen
+        before = [picture.detach() for picture in clip.drawn[-2:]]
+        previous = torch.cat([torch.zeros_like(p) for p in before[: 2 - len(before)]] + before, 1) if before else None
+        clip.drawn.append(self.network.G(torch.cat(seen, 1), previous))
+
+    def _frame_terms(self, clip: _Clip, number: int) -> dict[str, Tensor]:
+        network, weights = self.network, self._weights
+        condition, real, drawn = clip.conditions[number], clip.real[number], clip.drawn[number]
+        terms = _judged(network.D, torch.cat([condition, real], 1), torch.cat([condition, drawn], 1), weights)
+        lips = self._frames.points[clip.rows[number], self._frames.rig.contours["lips_outer"], :2]
+        size = self._frames.size
+        side = round(MOUTH_SHARE * size)
+        corner = [window_around(lips, side, (size, size))]
+        mouths = [cut(torch.cat([condition, picture], 1), corner, side) for picture in (real, drawn)]
+        mouth = _judged(network.Dm, mouths[0], mouths[1], weights)
+        terms |= {f"mouth_{name}": value for name, value in mouth.items()}
+        if self._vgg is not None:
+            terms["perceptual"] = weights.perceptual * perceptual_loss(self._vgg, drawn, real)
+        if number:
+            flow = self._flow_between(clip.real[number], clip.real[number - 1])
+            before = clip.drawn[number - 1].detach()
+            terms["flow"] = weights.flow * flow_loss(drawn, before, real, clip.real[number - 1], flow)
+        return terms
+
+    def _temporal_terms(self, clip: _Clip, numbers: list[int], which: int, step: int) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        for group in temporal_groups(numbers[-1] + 1, len(numbers), step):
+            pairs = [(group[1], group[0]), (group[2], group[1])]
+            flows = torch.stack([self._flow_between(clip.real[a], clip.real[b])[0] for a, b in pairs])[None]
+            seen = [
+                temporal_pictures(torch.stack([of[i][0] for i in group])[None], flows) for of in (clip.real, clip.drawn)
+            ]
+            judged = _judged(self.network.D_T[which], seen[0], seen[1], self._weights)
+            self._add(terms, {f"temporal_{name}": value for name, value in judged.items()})
+        return terms
+
+    def _flow_between(self, picture: Tensor, before: Tensor) -> Tensor:
+        """``(1, 2, S, S)`` px from each pixel of a picture to the same point in the one before."""
+        grey = [
+            cv2.cvtColor(((p[0].permute(1, 2, 0).cpu().numpy() + 1) * 127.5).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+            for p in (picture, before)
+        ]
+        return self._tensor(self._flow.calc(grey[0], grey[1], None))
+
+    def _condition(self, row: int, rng: np.random.Generator | None = None) -> Array:
+        """``(S, S, 6)``; positions and eyes each moved a little if ``rng`` is given."""
+        picture = self._conditioner.draw(self._frames.points[row]).head2head()
+        if rng is None:
+            return picture
+        return np.concatenate([_jittered(picture[..., :3], rng), _jittered(picture[..., 3:], rng)], -1)
+
+    def _tensor(self, picture: Array | Frame) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(picture, np.float32)).to(self._device).permute(2, 0, 1)[None]
+
+    def validate(self) -> dict[str, float]:
+        """Distance to frames that are not trained on, drawn one after the other; the preview is written on the way."""
+        self.network.n_epochs += 1
+        drawn = list(NeuralRenderer(self.network.G).render(self._condition(int(row)) for row in self._tried))
+        total, psnr = [], []
+        shown: list[Frame] = []
+        for number, (row, picture) in enumerate(zip(self._tried, drawn, strict=True)):
+            crop = self._frames.crop(int(row))
+            condition = self._conditioner.draw(self._frames.points[row])
+            error = (crop.astype(np.float32) - picture) / 255
+            total.append(float(np.abs(error).mean()))
+            psnr.append(float(-10 * np.log10((error[condition.mask > 0] ** 2).mean())))
+            if number % 4 == 3:
+                shown += [crop, (condition.positions * 255).astype(np.uint8), picture]
+        if shown:
+            sheet = contact_sheet(shown, ["filmed", "positions", "drawn"] * len(shown), columns=3, width=256)
+            write_image(self._folder / "preview.png", sheet)
+        return {"total": float(np.mean(total)), "face_psnr": float(np.mean(psnr))}
+
+    def person(self) -> NeuralPerson:
+        """The person as learned so far."""
+        clip = max(self._frames.person.clips, key=len)
+        return NeuralPerson(self.network.G.cpu().eval(), self._frames.size, clip.identity, framing(self._frames))
+
+
+def _judged(discriminator: nn.Module, real: Tensor, drawn: Tensor, weights: NeuralLossWeights) -> dict[str, Tensor]:
+    """What the discriminator and the generator each want less of; neither's gradient reaches the other's weights."""
+    said_real = discriminator(real)
+    d_real, d_drawn = discriminator_loss(said_real, discriminator(drawn.detach()))
+    discriminator.requires_grad_(False)
+    said_drawn = discriminator(drawn)
+    discriminator.requires_grad_(True)
+    return {
+        "discriminator": (d_real + d_drawn) / 2,
+        "adversarial": generator_loss(said_drawn),
+        "feature_matching": weights.feature_matching * feature_matching(said_real, said_drawn),
+    }
+
+
+def _parts_of(frames: PersonFrames) -> list[npt.NDArray[np.int64]]:
+    """Stretches of at most 50 frames to train on, each of one shot.
+
+    Raises:
+        InputError: if no stretch is long enough for a step.
+    """
+    rows = frames.rows(0)
+    breaks = np.flatnonzero(~frames.goes_on[rows[:-1]]) + 1
+    stretches = np.split(rows, breaks)
+    parts = [part for stretch in stretches for part in np.split(stretch, range(_PART, len(stretch), _PART))]
+    parts = [part for part in parts if len(part) >= _STEP]
+    if not parts:
+        raise InputError(f"{frames.person.folder}: no {_STEP} frames in a row to train on", "prepare longer clips")
+    return parts
+
+
+def _jittered(picture: Array, rng: np.random.Generator) -> Array:
+    size = len(picture)
+    scale = 1 + rng.uniform(-_SCALE, _SCALE)
+    shift = rng.uniform(-_SHIFT, _SHIFT, 2) * size + (1 - scale) * size / 2
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return np.asarray(cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR), np.float32)
