@@ -6,9 +6,8 @@ estimators that the generator does not use look at the frames. :mod:`mien.evalua
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,6 +169,7 @@ def evaluate_control(options: ControlOptions, progress: Progress | None = None) 
         OutputError: if the report cannot be written.
         MissingExtraError: if the judge of emotions is not installed.
     """
+    from mien.evaluation.control_report import write
     from mien.evaluation.observer import Observer
     from mien.media.output import check_output
     from mien.pipelines.bench_speak import sample_portrait, sample_speech
@@ -190,7 +190,7 @@ def evaluate_control(options: ControlOptions, progress: Progress | None = None) 
         clips=sum(1 + sum(len(sweep.values) for sweep in pair.sweeps) for pair in played),
     )  # fmt: skip
     if options.output is not None:
-        _write(options, result, played, observer.name)
+        write(options, result, played, observer.name)
     return result
 
 
@@ -345,87 +345,3 @@ def _far_from_speech(speech: SpeechFeatures) -> np.ndarray:
     from scipy.ndimage import maximum_filter1d
 
     return np.asarray(maximum_filter1d(np.asarray(speech.voiced), 2 * round(FPS / 3) + 1) < 0.5)
-
-
-def _write(options: ControlOptions, result: ControlResult, played: Sequence[Played], observer: str) -> None:
-    from mien.evaluation.leakage import MEASURES, NATURAL
-    from mien.evaluation.report import write_text
-    from mien.media.provenance import provenance
-
-    assert options.output is not None
-    inputs: dict[str, Path | None] = {f"portrait {i + 1}": path for i, path in enumerate(options.portraits)}
-    inputs |= {f"speech {i + 1}": path for i, path in enumerate(options.speech)} | {"landmarker": options.landmarker}
-    record = provenance("evaluate control", inputs=inputs, settings=asdict(options), seed=options.seed)
-    numbers = {
-        "matrix": {c: {f: asdict(cell) for f, cell in row.items()} for c, row in result.matrix.items()},
-        "beside": {c: {f: asdict(cell) for f, cell in row.items()} for c, row in result.beside.items()},
-        "doses": [asdict(dose) for dose in result.doses],
-        "sweeps": [
-            {"portrait": pair.portrait, "voice": pair.voice, **asdict(sweep)}
-            for pair in played
-            for sweep in pair.sweeps
-        ],
-        "measures": MEASURES,
-        "natural": NATURAL,
-        "observer": observer,
-        "made": record,
-    }
-    if options.output.suffix.lower() == ".json":
-        write_text(options.output, json.dumps(numbers, indent=1, default=str) + "\n")
-    else:
-        write_text(options.output, _page(result, played, {**record, "observer": observer}))
-
-
-def _page(result: ControlResult, played: Sequence[Played], record: Mapping[str, Any]) -> str:
-    from mien.evaluation.leakage import MEASURES, NATURAL
-    from mien.evaluation.report import Report, curves, paragraph, picture, table
-
-    names = [factor.name for factor in FACTORS]
-    report = Report(
-        "What each control moves",
-        f"{result.clips} clips of {len({p.portrait for p in played})} portraits and {len({p.voice for p in played})} "
-        "voices. Rows are controls, swept through their range; columns are what was seen to move, in standard "
-        "deviations of real clips. The diagonal should be large, everything else small.",
-    )
-    rows, shades = [], {}
-    for i, (control, row) in enumerate(result.matrix.items()):
-        rows.append([control, *((cell.mean, f"{cell.low:.2f} to {cell.high:.2f}") for cell in row.values())])
-        for j, (name, cell) in enumerate(row.items(), 1):
-            shades[i, j] = "#d9ead9" if name == control else "#f4c7bd" if cell.mean > GOAL_LEAKAGE else "#f7f7f2"
-    note = (
-        f"Mean over portraits and voices of the largest change in the sweep, and its 95 % bootstrap interval. "
-        f"Red: above {GOAL_LEAKAGE:g}."
-    )
-    report.section("Leakage", table(["control", *names], rows, shades=shades), paragraph(note, note=True))
-    others = list(next(iter(result.beside.values())))
-    report.section(
-        "What else moves",
-        table(["control", *others], [[c, *(cell.mean for cell in row.values())] for c, row in result.beside.items()]),
-        paragraph(
-            "Without a goal: an emotion is meant to raise brows, and speech changes what a still judge sees.", True
-        ),
-    )
-    report.section(
-        "Dose and response",
-        table(
-            ["control", "measure", "Spearman", "lowest", "R² of a line", "reach", "dead zone"],
-            [[d.control, d.measure, d.spearman, d.worst, d.r_squared, d.reach, f"{d.dead:.0%}"] for d in result.doses],
-        ),
-        *(
-            curves(f"{d.control} → {d.measure}", d.values, {"mean": d.means}, x_name=d.control, dots=True)
-            for d in result.doses
-        ),
-    )
-    for pair in played[:2]:
-        shown = [
-            picture(frame, f"{control}, {end}", width=240)
-            for control, frames in pair.pictures.items()
-            for end, frame in zip(("lowest", "middle", "highest"), frames, strict=True)
-        ]
-        report.section(f"{pair.portrait} with {pair.voice}, at the loudest moment", *shown)
-    report.section(
-        "What is measured",
-        table(["measure", "natural deviation", "what it is"], [[n, NATURAL[n], MEASURES[n]] for n in MEASURES]),
-    )
-    report.made_with(record)
-    return report.text()

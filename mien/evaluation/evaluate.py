@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from tyro.conf import Positional, arg
@@ -209,14 +209,18 @@ def _write(
     options: EvaluateOptions, result: EvaluateResult, clips: dict[str, dict[str, Clip]], others: list[Path]
 ) -> None:
     from mien.evaluation.evaluate_report import page
-    from mien.evaluation.report import write_text
-    from mien.media.provenance import provenance
+    from mien.evaluation.report import made_record, write_text
 
     assert options.output is not None
-    files: list[Path | None] = [p for g in options.generated for p in (_files(g).values() if g.is_dir() else [g])]
-    files += [*others, options.reference, options.identity, options.fid, *(options.lpips or ())]
-    inputs = {f"file {i}": path for i, path in enumerate(files)}
-    record: dict[str, Any] = provenance("evaluate", inputs=inputs, settings=asdict(options))
+    files = {
+        f"{system}{'/' * bool(name)}{name}": path
+        for system, own in _systems(options.generated).items()
+        for name, path in own.items()
+    }
+    given = {"reference": options.reference, "identity": options.identity, "fid": options.fid}
+    given |= {f"lpips {i}": path for i, path in enumerate(options.lpips or ())}
+    given |= {f"truth or speech {i}": path for i, path in enumerate(others)}
+    record = made_record("evaluate", {**files, **given}, options)
     if options.output.suffix.lower() == ".json":
         numbers = {"systems": result.systems, "clips": result.clips, "made": record}
         numbers["metrics"] = {m.key: {"title": m.title, "unit": m.unit, "better": m.better} for m in METRICS}

@@ -11,7 +11,7 @@ from mien.evaluation.measures import METRICS, Clip, Metric
 from mien.evaluation.report import Report, curves, paragraph, picture, table
 
 _BEST = "#d9ead9"
-_PLOTS = ("psnr_face", "ssim", "lip aperture", "valence")
+_PLOTS = ("PSNR, face only", "SSIM", "lip aperture", "valence")
 _MOST_CLIPS = 12  # with curves and pictures of their own; tables hold all
 
 

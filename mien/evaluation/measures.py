@@ -379,8 +379,15 @@ class _Rows:
             fault = self._compare(i, frame, true, face)
         if i % _SLOW_EVERY == 0:
             self._ask_networks(i, frame, true)
-        self._worst.append((fault, i, frame, true))
-        self._worst = sorted(self._worst, key=lambda entry: -entry[0])[:_WORST]
+        self._remember(fault, i, frame, true)
+
+    def _remember(self, fault: float, i: int, frame: Frame, true: Frame | None) -> None:
+        """Keep the worst moments, one of each half second."""
+        near = next((e for e in self._worst if abs(e[1] - i) < self._seen.motion.fps / 2), None)
+        if near is not None and near[0] >= fault:
+            return
+        kept = [entry for entry in self._worst if entry is not near]
+        self._worst = sorted([*kept, (fault, i, frame, true)], key=lambda entry: -entry[0])[:_WORST]
 
     def _put(self, name: str, value: float) -> None:
         self._curves.setdefault(name, []).append(value)
@@ -464,9 +471,9 @@ class _Rows:
         for name, values in self._curves.items():
             finite = [v for v in values if np.isfinite(v)]
             clip.values[name] = float(np.mean(finite)) if finite else float(values[0])
-        for name in ("psnr_face", "ssim"):
-            if name in self._curves:
-                clip.curves[name] = np.array(self._curves[name], np.float32)
+        for metric in METRICS:
+            if metric.key in ("psnr_face", "ssim") and metric.key in self._curves:
+                clip.curves[metric.title] = np.array(self._curves[metric.key], np.float32)
         if self._named:
             from mien.evaluation.emotion_judge import JUDGED_EMOTIONS
 

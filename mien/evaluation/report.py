@@ -7,7 +7,10 @@ import html
 import io
 import json
 import math
+import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import Distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,16 @@ def write_text(path: Path, text: str) -> None:
             temporary.write_text(text, encoding="utf-8")
         except OSError as error:
             raise output_error(path, error) from error
+
+
+def made_record(verb: str, inputs: Mapping[str, Path | None], options: Any) -> dict[str, Any]:
+    """What a report says of itself: mien's version, those of what it stands on, settings, and hashes of the inputs."""
+    from mien.media.provenance import provenance
+
+    record = provenance(verb, inputs=inputs, settings=asdict(options), synthetic=False)
+    libraries = ("numpy", "scipy", "opencv-python-headless", "mediapipe", "av", "torch", "fer")
+    found = {name: version(name) for name in libraries if any(True for _ in Distribution.discover(name=name))}
+    return {**record, "versions": {"python": platform.python_version(), **found}}
 
 
 def paragraph(text: str, note: bool = False) -> str:
