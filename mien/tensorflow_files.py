@@ -176,7 +176,8 @@ def _tensor(tensor: memoryview) -> Array | None:
         return None
     if listed is not None and len(listed) == 4:  # a single number in the list stands for all
         return np.full(shape, np.frombuffer(listed, "<f4")[0], np.float32)
-    return _array(raw if listed is None else listed, kind, shape) if raw or listed else None
+    numbers = raw if listed is None else listed
+    return None if numbers is None else _array(numbers, kind, shape)
 
 
 def _shape(shape: memoryview) -> tuple[int, ...]:

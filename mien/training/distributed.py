@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,8 +11,6 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import nn
-
-from mien.errors import InputError
 
 
 def world() -> tuple[int, int]:
@@ -47,15 +45,44 @@ def shared(network: nn.Module) -> nn.Module:
 
 
 def share(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """This process's part of a batch.
-
-    Raises:
-        InputError: if there are more processes than examples.
-    """
+    """This process's part of a batch; a last batch of fewer examples than processes is everybody's."""
     rank, size = world()
-    if size > len(indices):
-        raise InputError(f"{size} processes for batches of {len(indices)}", "start fewer with torchrun")
-    return indices[rank::size]
+    return indices if size > len(indices) else indices[rank::size]
+
+
+def share_weight(indices: npt.NDArray[np.int64]) -> float:
+    """Factor on this process's mean loss with which averaged gradients are those of the whole batch."""
+    size = world()[1]
+    return 1.0 if size > len(indices) else len(share(indices)) * size / len(indices)
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """Batch norm over the batches of all processes, for a layer that sees data alone (no gradient flows through it)."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise; the moments are those of all processes together."""
+        if not self.training or world()[1] == 1:
+            return super().forward(input)
+        moments = torch.stack([torch.ones_like(input), input, input.square()]).double().sum((1, 3))  # (3, C)
+        dist.all_reduce(moments)
+        count, mean, variance = moments[0], moments[1] / moments[0], moments[2] / moments[0]
+        variance = variance - mean.square()
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            unbiased = variance * count / (count - 1)
+            self.running_mean.lerp_(mean.to(input.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(input.dtype), self.momentum)
+        self.num_batches_tracked += 1
+        normal = (input - mean[:, None]) / (variance[:, None] + self.eps).sqrt()
+        return (normal * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
+
+
+def averaged(values: Mapping[str, float]) -> dict[str, float]:
+    """The mean of numbers over all processes."""
+    if not dist.is_initialized():
+        return dict(values)
+    numbers = torch.tensor(list(values.values()), dtype=torch.float64)
+    dist.all_reduce(numbers)
+    return dict(zip(values, (numbers / world()[1]).tolist(), strict=True))
 
 
 def agreed(decision: bool) -> bool:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 
 from mien.errors import FormatError, InputError, MissingExtraError
 from mien.progress import Progress, Silent
+from mien.training.distributed import averaged, world
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def fit(
     """
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    writes = os.environ.get("RANK", "0") == "0"
+    writes = world()[0] == 0
     _check_same_run(folder / "run.json", {**asdict(schedule), **settings}, writes)
     done = _resume(task, checkpoints)
     entries = _read_log(folder / "log.jsonl", done)
@@ -179,7 +179,7 @@ def _epoch(task: Task, schedule: Schedule, epoch: int, rate: float, stage: Any) 
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(indices)
         stage.advance()
-    return {name: total / len(order) for name, total in sums.items()}
+    return averaged({name: total / len(order) for name, total in sums.items()})
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:

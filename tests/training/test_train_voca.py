@@ -1,6 +1,7 @@
 """``mien train voca`` on a tiny data set, and ``mien prepare`` on made motion."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_same_run_twice_and_in_two_parts_gives_the_same_file(official, tmp_path)
             run(options(official, tmp_path / name, epochs=epochs, checkpoint_every=1))
     files = [(tmp_path / name / "voca.safetensors").read_bytes() for name in "abc"]
     assert files[0] == files[1] == files[2]
+
+
+def test_two_processes_of_torchrun_learn_what_one_does(official, tmp_path):
+    same = ["--epochs", "1", "--batch-size", "15", "--learning-rate", "1e-3", "--features", "deepspeech29", "-q"]
+    arguments = ["train", "voca", "-i", str(official), *same]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mien"]
+    limits = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, *arguments, "-o", str(tmp_path / "two")], check=True, capture_output=True, env=limits)
+    assert main([*arguments, "-o", str(tmp_path / "one")]) == 0
+    logs = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("one", "two")]
+    for part in ("train", "validation"):
+        assert logs[1][part] == pytest.approx(logs[0][part], rel=1e-4)
+    states = [load_voca(tmp_path / name / "voca.safetensors").network.state_dict() for name in ("one", "two")]
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, atol=1e-5, err_msg=name)
 
 
 def test_phones_of_own_clips(own, tmp_path):

@@ -21,6 +21,7 @@ from mien.perception.deepspeech import KIND as DEEPSPEECH
 from mien.perception.speech_adapters import Listener
 from mien.progress import Progress, track
 from mien.training.datasets.vocaset import Clip, Frames, Vocaset, official_splits, open_vocaset
+from mien.training.distributed import CPU, SharedBatchNorm, joined, share, share_weight, shared, world
 from mien.training.loop import Schedule, fit
 from mien.training.optimiser import TensorFlowAdam
 from mien.training.train import TrainVocaOptions, TrainVocaResult
@@ -66,10 +67,12 @@ def run(options: TrainVocaOptions, progress: Progress | None = None) -> TrainVoc
     torch.manual_seed(options.seed)
     training = frames(train_clips)
     network = VocaNetwork(config, start_basis(dataset, training, config.n_coefficients))
-    task = VocaTask(network, training, frames(validation_clips) if validation_clips else None, loss)
     settings = {"model": asdict(config), "loss": asdict(loss), "validated_on": sorted(map(_name, validation_clips))}
-    entries = fit(task, schedule, options.output, settings, progress)
-    save_voca(options.output / WEIGHTS, Voca(config, network.eval()))
+    with joined(CPU):
+        task = VocaTask(network, training, frames(validation_clips) if validation_clips else None, loss)
+        entries = fit(task, schedule, options.output, settings, progress)
+    if world()[0] == 0:
+        save_voca(options.output / WEIGHTS, Voca(config, network.eval()))
     last = entries[-1]
 
     def error(part: Mapping[str, float]) -> float:
@@ -138,8 +141,11 @@ class VocaTask:
     """Network, frames and losses for :func:`mien.training.loop.fit`."""
 
     def __init__(self, network: VocaNetwork, training: Frames, validation: Frames | None, loss: VocaLossConfig) -> None:
+        if world()[1] > 1:
+            network.encoder.batch_norm.__class__ = SharedBatchNorm
         self.network = network
         self.optimiser = TensorFlowAdam(network.parameters(), lr=1.0)  # the loop sets the rate
+        self._shared = shared(network)
         self._training, self._validation, self._loss = training, validation, loss
 
     def __len__(self) -> int:
@@ -147,10 +153,11 @@ class VocaTask:
         return len(self._training)
 
     def loss(self, indices: npt.NDArray[np.int64]) -> dict[str, Tensor]:
-        """The terms for these frames and the ones before them."""
-        batch = self._training.batch(indices, self._loss.n_consecutive_frames)
-        offsets = self.network(torch.from_numpy(batch.features), torch.from_numpy(batch.speaker))
-        return losses(offsets, torch.from_numpy(batch.offsets), self._loss)
+        """The terms for these frames and the ones before them; under ``torchrun`` this process's part of them."""
+        batch = self._training.batch(share(indices), self._loss.n_consecutive_frames)
+        offsets = self._shared(torch.from_numpy(batch.features), torch.from_numpy(batch.speaker))
+        terms = losses(offsets, torch.from_numpy(batch.offsets), self._loss)
+        return {name: value * share_weight(indices) for name, value in terms.items()}
 
     def validate(self) -> dict[str, float]:
         """Mean terms over all validation frames: own condition for known speakers, the mean of all for the others."""
