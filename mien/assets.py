@@ -262,6 +262,24 @@ def load_tensors(path: str | Path, part: str | None = None) -> dict[str, Tensor]
     return content
 
 
+def load_card(path: str | Path, name: str) -> dict[str, Any]:
+    """What a ``.safetensors`` that mien wrote says about itself under a name; empty for other files.
+
+    Raises:
+        FormatError: if it is damaged.
+    """
+    if Path(path).suffix.lower() != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            card = json.loads((file.metadata() or {}).get(name, "{}"))
+            return dict(card)
+    except Exception as error:
+        raise FormatError(f"{path}: its header is damaged ({error})", "copy or download it again") from error
+
+
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, what: str) -> None:
     """Fill a network from a state dict, strictly; the prefix ``module.`` of several GPUs is taken off.
 

@@ -25,8 +25,6 @@ STRONGEST_UNIT = 5.0
 """Action units are given on OpenFace's scale, 0 to 5."""
 
 _RISE, _HOLD = 0.6, 0.8  # seconds that one face takes to come in and to go, and that it stays
-ICFACE_MARGIN = 1.45
-"""Side of ICface's crop over the landmarks' box: 1.6 times what a face detector gives, which ends at the brows."""
 
 
 @dataclass(frozen=True)
@@ -410,7 +408,7 @@ def _units(source: _Source, portrait: Portrait, followed: Followed, manner: Mann
 def _animated(network: Icface, portrait: Portrait, followed: Followed, units: ActionUnits) -> Iterator[Frame]:
     """The photo with the network's square laid over it."""
     from mien.rendering.icface import IcfaceRenderer
-    from mien.rendering.paste import FaceSquare, soft_box
+    from mien.rendering.paste import ICFACE_MARGIN, FaceSquare, soft_box
     from mien.rotations import compose
 
     square = FaceSquare.around(portrait.landmarks, ICFACE_MARGIN, upright=False)

@@ -30,8 +30,8 @@ _STEP, _CHANGE = 1.3, 0.8
 _GRID, _CELL, _RIM = 7, 168, 104
 """Faces along each axis of the picture of the whole plane, their side and the rim around them in pixels."""
 
-_FACE_MARGIN, _GANMUT_MARGIN = 1.5, 1.15
-"""Side of the squares over the landmarks' box: in the picture of the plane, and what GANmut was made for."""
+_FACE_MARGIN = 1.5
+"""Side of the squares in the picture of the plane over the landmarks' box."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int
 
 def edited(faces: Sequence[Portrait], editor: GanmutEditor, codes: Array) -> Iterator[Frame]:
     """The picture with every face as GANmut makes it of the codes ``(T, D)``, frame by frame."""
-    from mien.rendering.paste import FaceSquare, sharpened, soft_face
+    from mien.rendering.paste import GANMUT_MARGIN, FaceSquare, sharpened, soft_face
 
     def clip(face: Portrait) -> Iterator[Frame]:
-        square = FaceSquare.around(face.landmarks, _GANMUT_MARGIN, upright=True)
+        square = FaceSquare.around(face.landmarks, GANMUT_MARGIN, upright=True)
         crop, opacity = square.cut(face.image), soft_face(square.points(face.landmarks), square.side)
         for code in codes:
             change = sharpened(crop, editor.restyle(crop, code), editor.config.size)

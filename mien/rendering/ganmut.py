@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
+from mien.assets import load_card, load_state, load_tensors
 from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
 from mien.media.output import atomic_output, output_error
@@ -102,6 +102,9 @@ class LossWeights:
 
 GAUSSIAN_WEIGHTS = LossWeights(classes=2.0)
 """The published weights of the Gaussian space."""
+
+CARD = "mien.ganmut"
+"""Under this name a file of mien says what its numbers mean."""
 
 SHOWN = 0.2
 """The least strength that counts as showing an emotion; neutral codes stay within it."""
@@ -530,6 +533,7 @@ def load_ganmut(path: str | Path) -> LinearGenerator | GaussianGenerator:
         code_dim=space.shape[1],
         channels=first.shape[0],
         n_blocks=sum(key.endswith(".main.0.weight") for key in tensors),
+        size=load_card(path, CARD).get("size", GanmutConfig.size),
     )
     generator = LinearGenerator(config) if linear else GaussianGenerator(config)
     load_state(generator, tensors, path, what="GANmut")
@@ -544,12 +548,14 @@ def save_ganmut(path: str | Path, generator: Generator) -> None:
     """
     with torch.no_grad():
         codes = generator.emotion_codes().cpu().tolist()
-    metadata = {
-        "method": "ganmut", "space": generator.config.space, "size": str(generator.config.size),
-        "emotions": json.dumps({label.value: code for label, code in zip(LABELS, codes, strict=True)}),
-    }  # fmt: skip
+    emotions = {label.value: code for label, code in zip(LABELS, codes, strict=True)}
+    card = {"space": generator.config.space, "size": generator.config.size, "emotions": emotions}
     with atomic_output(path) as temporary:
         try:
-            save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, temporary, metadata)
+            save_file(
+                {key: value.contiguous() for key, value in generator.state_dict().items()},
+                temporary,
+                {CARD: json.dumps(card)},
+            )
         except OSError as error:
             raise output_error(path, error) from error

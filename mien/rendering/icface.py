@@ -25,8 +25,9 @@ Deviations, each for a reason:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
+from mien.assets import load_card, load_state, load_tensors
 from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
 from mien.media.output import atomic_output, output_error
@@ -52,6 +53,10 @@ UNITS: tuple[str, ...] = (
     "AU26", "AU45",
 )  # fmt: skip
 """The other seventeen controls, OpenFace's ``AU01_r`` to ``AU45_r``."""
+
+
+CARD = "mien.icface"
+"""Under this name a file of mien says what its numbers mean."""
 
 
 @dataclass(frozen=True)
@@ -507,6 +512,9 @@ def load_icface(path: str | Path) -> Icface:
         network = _network_for(
             path, tensors, "animator.", has_encoder=any(key.startswith("encoder.") for key in tensors)
         )
+        card = load_card(path, CARD)
+        reach = card.get("rotation_range", network.config.rotation_range)
+        network.config = replace(network.config, size=card.get("size", IcfaceConfig.size), rotation_range=reach)
         load_state(network, tensors, path, what="ICface")
         return network.eval()
     if path.is_file():
@@ -533,13 +541,15 @@ def save_icface(path: str | Path, network: Icface) -> None:
     Raises:
         OutputError: if the place cannot be written.
     """
-    metadata = {
-        "method": "icface", "controls": ",".join((*ROTATIONS, *UNITS)), "size": str(network.config.size),
-        "rotation_range": str(network.config.rotation_range),
-    }  # fmt: skip
+    config = network.config
+    card = {"controls": [*ROTATIONS, *UNITS], "size": config.size, "rotation_range": config.rotation_range}
     with atomic_output(path) as temporary:
         try:
-            save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary, metadata)
+            save_file(
+                {key: value.contiguous() for key, value in network.state_dict().items()},
+                temporary,
+                {CARD: json.dumps(card)},
+            )
         except OSError as error:
             raise output_error(path, error) from error
 

@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 from mien.types import Array, Frame
 
+GANMUT_MARGIN, ICFACE_MARGIN = 1.15, 1.45
+"""Side of each network's square over the landmarks' box: GANmut's detector ends at the brows; ICface's was enlarged by
+1.6. Networks are trained on the crops that they are given later."""
+
 _EYES = (33, 263)  # outer corners
 
 
