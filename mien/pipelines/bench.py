@@ -21,6 +21,7 @@ from mien.progress import Progress, Silent
 BENCHES: dict[str, tuple[str, str]] = {
     "speak": ("mien.pipelines.bench_speak", "bench_speak"),
     "emonet": ("mien.pipelines.bench_emonet", "bench_emonet"),
+    "voca": ("mien.pipelines.bench_voca", "bench_voca"),
     "prepare": ("mien.pipelines.bench_prepare", "bench_prepare"),
     "ganmut": ("mien.pipelines.bench_image", "bench_ganmut"),
     "icface": ("mien.pipelines.bench_image", "bench_icface"),

@@ -67,11 +67,10 @@ class SharedBatchNorm(nn.BatchNorm1d):
         dist.all_reduce(moments)
         count, mean, variance = moments[0], moments[1] / moments[0], moments[2] / moments[0]
         variance = variance - mean.square()
-        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
-            unbiased = variance * count / (count - 1)
-            self.running_mean.lerp_(mean.to(input.dtype), self.momentum)
-            self.running_var.lerp_(unbiased.to(input.dtype), self.momentum)
-        self.num_batches_tracked += 1
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        self.running_mean.lerp_(mean.to(input.dtype), self.momentum or 0.1)
+        self.running_var.lerp_((variance * count / (count - 1)).to(input.dtype), self.momentum or 0.1)
+        self.num_batches_tracked.add_(1)
         normal = (input - mean[:, None]) / (variance[:, None] + self.eps).sqrt()
         return (normal * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
 
