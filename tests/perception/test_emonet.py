@@ -52,7 +52,9 @@ def test_bfloat16_says_the_same():
     pictures = np.concatenate([reference.input("image"), reference.input("image2")])
     crops = np.round(pictures.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
     exact, quick = (EmoNetReader(network, engine).raw(crops) for engine in ("float32", "bfloat16"))
-    assert np.abs(quick - exact).max() < 0.015 * np.abs(exact).max()
+    largest = np.abs(exact).max()  # these weights speak in tens of thousands; of 1 it would be
+    assert np.abs(quick - exact)[:, -2:].max() / largest < 0.01
+    assert np.abs(quick - exact).max() / largest < 0.015
     assert (quick[:, :-2].argmax(1) == exact[:, :-2].argmax(1)).all()
 
 

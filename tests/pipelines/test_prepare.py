@@ -138,6 +138,29 @@ def test_bad_options_and_places(clip, tmp_path):
         prepare(PrepareOptions((clip,), tmp_path / "full"))
 
 
+def test_emonet_reads_the_same_as_in_one_go(clip, tmp_path):
+    import torch
+
+    from mien.perception.emonet import LABELS_5, EmoNet, EmoNetConfig
+    from mien.pipelines.estimate import EmotionEstimator
+
+    torch.manual_seed(0)
+    torch.save(EmoNet(EmoNetConfig(labels=LABELS_5)).state_dict(), tmp_path / "w.pth")
+    short = write_video(tmp_path / "a.mp4", list(VideoReader(clip).between(0, 5)), 25)
+    estimator = f"emonet:{tmp_path / 'w.pth'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "PART", 3)
+        prepare(PrepareOptions((short,), tmp_path / "set", crop_size=64, jobs=1, estimator=estimator))
+    person = load_person(tmp_path / "set")
+    read = person.clips[0]
+    whole = EmotionEstimator.named(estimator).clip(short, read)
+    assert read.emotion.labels == LABELS_5 and person.settings["estimator"].startswith("emonet:")
+    assert str(tmp_path) not in (tmp_path / "set" / "manifest.json").read_text()
+    np.testing.assert_allclose(read.va, whole.va, atol=1e-3)
+    with pytest.raises(InputError, match="another --estimator"):
+        prepare(PrepareOptions((short,), tmp_path / "set", crop_size=64, jobs=1))
+
+
 def test_parts_that_saw_another_face_are_watched_again(clip, tmp_path):
     plan = pipeline.Plan(clip, tmp_path, "walk", "", 25.0, N, 96, None, "own", PART)
     for part in range(3):
