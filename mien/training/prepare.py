@@ -1,4 +1,4 @@
-"""``mien prepare``: clips of people who speak become a data set in VOCASET's layout, without pickles.
+"""``mien prepare voca``: clips of people who speak become a data set in VOCASET's layout, without pickles.
 
 What VOCA learns from such a data set is the mouth: of a tracked motion only jaw, lips and cheeks are kept, and they are
 kept relative to this person's closed mouth. The template is the person's neutral face with that closed mouth, as in

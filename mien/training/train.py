@@ -19,8 +19,8 @@ from mien.progress import Progress
 class TrainVocaOptions:
     """Train VOCA: speech to the movement of a face.
 
-    Data is a folder with VOCASET, or what `mien prepare` made of your own clips. If the output folder holds a run with
-    the same settings, it goes on where it stopped.
+    Data is a folder with VOCASET, or what `mien prepare voca` made of your own clips. If the output folder holds a run
+    with the same settings, it goes on where it stopped.
     """
 
     data: Annotated[Path, arg(aliases=("-i",))]

@@ -1,4 +1,4 @@
-"""``mien train voca`` on a tiny data set, and ``mien prepare`` on made motion."""
+"""``mien train voca`` on a tiny data set, and ``mien prepare voca`` on made motion."""
 
 import json
 import os

@@ -56,7 +56,7 @@ def write_official(folder, subjects, sentences, n=24):
 
 
 def write_own(folder, subjects, n_sentences, n=24, fps=30.0):
-    """What ``mien prepare`` writes."""
+    """What ``mien prepare voca`` writes."""
     folder.mkdir(parents=True)
     vertices, clips = [], []
     for i, subject in enumerate(subjects):

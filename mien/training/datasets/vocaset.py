@@ -9,7 +9,7 @@ Two spellings of one layout are read. The official one (Cudeiro et al. 2019, htt
     init_expression_basis.npy         (3 V, n), optional
     processed_audio_deepspeech.pkl    as raw_audio, "audio" = (frames, 16, 29), optional
 
-and mien's own, which ``mien prepare`` writes and which holds no pickles:
+and mien's own, which ``mien prepare voca`` writes and which holds no pickles:
 
     data_verts.npy                    the same
     templates.npz                     subject -> (V, 3)
@@ -197,7 +197,7 @@ def open_vocaset(folder: str | Path) -> Vocaset:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder", "give a folder with VOCASET, or what `mien prepare` made")
+        raise InputError(f"{folder}: no such folder", "give a folder with VOCASET, or what `mien prepare voca` made")
     own = (folder / "index.json").exists()
     needed = ["templates.npz"] if own else ["templates.pkl", "subj_seq_to_idx.pkl", "raw_audio_fixed.pkl"]
     missing = [name for name in ("data_verts.npy", *needed) if not (folder / name).exists()]
@@ -249,7 +249,7 @@ def _own_index(folder: Path) -> tuple[Mapping[str, Any], tuple[Clip, ...]]:
         if not 0 < float(content["fps"]) <= 1000 or not isinstance(content["rig"], str):
             raise ValueError("a rate or rig that makes no sense")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path}: not an index of mien, or damaged ({error})", "run `mien prepare` again") from error
+        raise FormatError(f"{path}: not an index of mien, or damaged ({error})", "run `mien prepare voca` again") from error
     return content, clips
 
 
