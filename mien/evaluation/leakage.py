@@ -51,9 +51,9 @@ MEASURES: dict[str, str] = {
     "lip opening": "mean inner-lip gap in speech, in face heights",
     "head movement": "temporal deviation of the head's angles, mean of three axes, degrees",
     "blink rate": "dips of the eye aspect ratio, per minute",
-    "brow asymmetry": "height of the left brow over the eyes less that of the right, in eye distances; mean",
+    "brow asymmetry": "rise of the left brow less that of the right over the clip of defaults, in eye distances; mean",
     "valence in speech": "valence that the judge sees while somebody speaks (a still judge takes speech for feeling)",
-    "brow height": "mean height of both brows over the eyes, in eye distances",
+    "brow height": "mean rise of both brows over the clip of defaults, in eye distances",
 }
 """What is measured in every clip, and its unit. Geometry is taken with the head turned back to the photo's pose."""
 

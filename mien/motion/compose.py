@@ -47,6 +47,7 @@ _WIDENERS = ("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStre
 _LID_SHAPES = ("eyeWide", "eyeSquint", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
 _MAX_EYE_TURN = (0.44, 0.61)  # rad of pitch and yaw, 25 and 35 degrees
 _KNEE = 0.8
+_MOUTH_CORNERS = [308, 78]  # inner ones, the subject's left first
 
 _INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
 
@@ -187,14 +188,28 @@ def _lip_gaps() -> tuple[Array, npt.NDArray[np.int32]]:
     basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
     gaps = basis[:, pairs[:, 0], 1] - basis[:, pairs[:, 1], 1]
     middle = gaps[_INDEX["jawOpen"]] > 0.5 * gaps[_INDEX["jawOpen"]].max()
-    touches = np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
-    return np.asarray(gaps[:, middle] * touches[:, None], np.float32), pairs[middle]
+    return np.asarray(gaps[:, middle] * _touches_mouth()[:, None], np.float32), pairs[middle]
+
+
+def _touches_mouth() -> Array:
+    """``(52,)`` 1, and 0 for brows and eyes, whose small say in the mouth's shape is none of theirs."""
+    return np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lip_widths() -> Array:
+    """``(52,)`` metres by which each expression at weight 1 widens the mouth."""
+    rig = load_rig()
+    basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
+    left, right = basis[:, _MOUTH_CORNERS, 0].T
+    return np.asarray((left - right) * _touches_mouth(), np.float32)
 
 
 def _part_as_spoken(total: Array, calm: Array, photo: Array, identity: FaceIdentity | None) -> Array:
-    """The lips parted as far as they would be without feeling: the jaw gives back what an emotion opens, or takes.
+    """The lips parted as they would be without feeling: the jaw gives back what an emotion opens, or takes.
 
-    As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it.
+    As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it. A mouth that a smile
+    or a frown widens looks more open at the same gap: the gap lies halfway between the same one and the same area.
     """
     gaps, pairs = _lip_gaps()
     neutral = load_rig().neutral(identity)
@@ -205,7 +220,12 @@ def _part_as_spoken(total: Array, calm: Array, photo: Array, identity: FaceIdent
         """``(T,)`` metres between the lips as the face shows them."""
         return np.asarray(np.maximum(own + np.clip(weights + photo, 0, 1) @ gaps, 0).mean(1), np.float32)
 
-    wanted, total = gap(calm), total.copy()
+    def width(weights: Array) -> Array:
+        """``(T,)`` metres between the corners of the mouth."""
+        left, right = neutral[_MOUTH_CORNERS, 0]
+        return np.asarray(left - right + np.clip(weights + photo, 0, 1) @ _lip_widths(), np.float32)
+
+    wanted, total = gap(calm) * np.sqrt(width(calm) / width(total)), total.copy()
     for _ in range(3):  # weights end at 0 and 1, so one step may fall short
         excess = gap(total) - wanted
         raised = np.minimum(excess / jaw, np.maximum(JAW_YIELDS * total[:, _INDEX["jawOpen"]], 0))

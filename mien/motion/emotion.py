@@ -62,6 +62,8 @@ REPLACED = ("brow", "cheekSquint", "noseSneer", "eyeSquint", "eyeWide", "mouthSm
 ASYMMETRY = 0.06
 """How far a side may be stronger than the other, as a share of the movement: no face is a mirror image."""
 
+_BROWS = ("AU1", "AU2", "AU4")  # move alike on both sides: a lopsided brow is the region's lane
+
 LIVELINESS = 0.1
 """How far a held emotion swells and ebbs, as a share of the movement: a face that is held still looks frozen."""
 
@@ -97,7 +99,8 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
             for letter, factor in zip("LR", side[LABELS.index(label)], strict=True):
                 name = unit if unit[-1] in "LR" else unit + letter
                 if name[-1] == letter:
-                    columns[name] = columns.get(name, silent) + np.asarray(curve * factor, np.float32)
+                    stronger = 1 if unit in _BROWS else factor
+                    columns[name] = columns.get(name, silent) + np.asarray(curve * stronger, np.float32)
     motion = FaceMotion.zeros(n_frames, fps)
     expression = expression_from_units(columns, n_frames)
     if rest is not None:

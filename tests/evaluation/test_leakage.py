@@ -85,6 +85,9 @@ class PretendWatcher:
     def __init__(self, portrait, observer, name):
         pass
 
+    def forget(self):
+        pass
+
     def measures(self, direction, speech, seed):
         gain = direction.lips.gain.keys[0][1]
         style = direction.style.strength if direction.style.name != "neutral" else 0
