@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -13,6 +14,8 @@ from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
+
+_TURNS = ("nod", "turn", "tilt")  # about x, y and z
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class ExportOptions:
     mesh: Literal["obj", "ply"] = "obj"
     """Format of the meshes in a folder: obj is text, ply binary."""
 
+    shape: str | None = None
+    """Let the face change its shape and go back: an identity direction from 0, as in 2, or with standard deviations, as
+    in 2:3."""
+
+    head: str | None = None
+    """Turn the head to one side and the other: nod, turn or tilt, or with an angle in rad, as in turn:0.5."""
+
+    blinks: int = 0
+    """Blinks to add, at equal distances."""
+
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -66,6 +79,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
         InputError: if the motion cannot be read or the rate makes no sense.
         OutputError: if the ending is unknown or the place cannot be written.
     """
+    from mien.face.edit import edited
     from mien.face.rig import load_rig, retarget
     from mien.media.motion_file import ENDINGS, read_motion, write_motion
     from mien.media.output import check_output
@@ -91,10 +105,13 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
     )
     if options.fps is not None:
         motion = motion.resample(options.fps)
-    rig = load_rig(options.rig or motion.rig) if options.rig or ending in GEOMETRY_ENDINGS else None
+    changes = _edits(options)
+    needs_rig = options.rig or ending in GEOMETRY_ENDINGS or any(changes.values())
+    rig = load_rig(options.rig or motion.rig) if needs_rig else None
     if rig is not None:
         motion, residual = retarget(motion, rig)
         log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
+        motion = edited(motion, rig, **changes)
     if rig is not None and ending in GEOMETRY_ENDINGS:
         identity = read_template(options.template, rig) if options.template else None
         write_geometry(
@@ -105,3 +122,32 @@ def export(options: ExportOptions, progress: Progress | None = None) -> ExportRe
             write_motion(options.output, motion, provenance=record)
             stage.advance()
     return ExportResult(options.output, len(motion), motion.fps, round(residual * 1000, 3))
+
+
+def _edits(options: ExportOptions) -> dict[str, Any]:
+    """What the flags ask :func:`mien.face.edit.edited` for."""
+    if not 0 <= options.blinks <= 1000:
+        raise InputError(f"--blinks {options.blinks}", "give 0 to 1000")
+    shape = head = None
+    if options.shape is not None:
+        index, amount = _named_amount("--shape", options.shape, 3.0)
+        if not index.isdecimal():
+            raise InputError(f"--shape {options.shape}", "give a number from 0, as in 2 or 2:3")
+        shape = int(index), amount
+    if options.head is not None:
+        name, amount = _named_amount("--head", options.head, 0.52)
+        if name not in _TURNS:
+            raise InputError(f"--head {options.head}", f"give {', '.join(_TURNS)}, or an angle too, as in turn:0.5")
+        head = _TURNS.index(name), amount
+    return {"shape": shape, "head": head, "blinks": options.blinks}
+
+
+def _named_amount(flag: str, text: str, default: float) -> tuple[str, float]:
+    name, colon, amount = text.partition(":")
+    try:
+        value = float(amount) if colon else default
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= 10:
+        raise InputError(f"{flag} {text}", "give a number from -10 to 10 after the colon")
+    return name, value

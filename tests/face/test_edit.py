@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flame_files import talking_flame
 
-from mien.face.edit import add_blinks, change_shape, turn_head
+from mien.errors import InputError
+from mien.face.edit import add_blinks, change_shape, edited, turn_head
 from mien.face.rig import load_rig, rig_of_flame
 from mien.types import FaceMotion
 
@@ -52,3 +53,28 @@ def test_blinks_come_at_equal_distances_and_close_the_eyes(meshes: np.ndarray) -
     late = add_blinks(meshes[:40], closed, 1, fps=60.0)
     assert not np.array_equal(late, meshes[:40])
     np.testing.assert_array_equal(add_blinks(meshes[:30], closed, 1, fps=60.0), meshes[:30])  # it would not end
+
+
+def test_a_motion_is_edited_as_its_meshes_are(meshes: np.ndarray) -> None:
+    rig = load_rig()
+    opening = np.sin(np.linspace(0, 6, T)) ** 2
+    motion = FaceMotion.zeros(T, 60.0).with_columns({"jawOpen": opening})
+    closed = rig.expression_basis[[rig.expression_index[f"eyeBlink{side}"] for side in ("Left", "Right")]].sum(0)
+    wanted = turn_head(rig, add_blinks(change_shape(rig, meshes, 2, 1.5), closed, 2), 1, 0.4)
+    made = edited(motion, rig, shape=(2, 1.5), head=(1, 0.4), blinks=2)
+    np.testing.assert_allclose(rig.pose(rig.vertices(made), made), wanted, atol=1e-6)
+    assert edited(motion, rig).expression is motion.expression
+
+
+def test_blinks_are_carried_to_a_rig_without_them() -> None:
+    rig = rig_of_flame(talking_flame())
+    still = FaceMotion.zeros(T, 60.0, "flame", rig.expression_names)
+    made = edited(still, rig, blinks=1)
+    moving = np.abs(made.expression).max(1)
+    start = T // 2
+    assert moving[start + 5] > 0 and not moving[:start].any() and not moving[start + 16 :].any()
+
+
+def test_shapes_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="no shape 999; rig builtin has 0 to"):
+        edited(FaceMotion.zeros(5, 25.0), load_rig(), shape=(999, 1.0))

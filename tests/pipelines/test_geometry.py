@@ -14,7 +14,9 @@ import pytest
 from flame_files import write_flame_pickle
 from glb_reader import Glb
 
+from mien.cli import main
 from mien.errors import FormatError, InputError, OutputError
+from mien.face.edit import edited
 from mien.face.rig import Rig, load_rig
 from mien.media.mesh_file import read_vertices
 from mien.pipelines.geometry import write_geometry
@@ -196,3 +198,26 @@ def test_damaged_meshes_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.obj").write_bytes(content)
     with pytest.raises(FormatError, match=r"a\.obj: "):
         read_vertices(tmp_path / "a.obj")
+
+
+def test_export_edits_the_motion(tmp_path: Path, motion: FaceMotion, capsys: pytest.CaptureFixture[str]) -> None:
+    motion.resample(60).save(tmp_path / "in.npz")
+    source, target = ["export", "-i", str(tmp_path / "in.npz"), "-o"], str(tmp_path / "out.npz")
+    assert main([*source, target, "--shape", "2:1.5", "--head", "tilt:0.3", "--blinks", "1"]) == 0
+    plain, made = FaceMotion.load(tmp_path / "in.npz"), FaceMotion.load(target)
+    wanted = edited(plain, load_rig(), shape=(2, 1.5), head=(2, 0.3), blinks=1)
+    np.testing.assert_array_equal(made.offsets, wanted.offsets)
+    np.testing.assert_array_equal(made.head_pose, wanted.head_pose)
+    np.testing.assert_array_equal(made.expression, wanted.expression)
+    capsys.readouterr()
+    for flags, message in (
+        (["--shape", "nose"], "--shape nose; give a number from 0"),
+        (["--shape", "1:much"], "give a number from -10 to 10"),
+        (["--shape", "700"], "no shape 700; rig builtin has 0 to"),
+        (["--head", "shake"], "give nod, turn, tilt"),
+        (["--blinks", "-1"], "--blinks"),
+    ):
+        assert main([*source, str(tmp_path / "no.npz"), *flags]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "no.npz").exists()
