@@ -30,7 +30,7 @@ class StyleFile:
     Attributes:
         source: name of the clip.
         habits: by name, see :data:`mien.direction.HABITS`.
-        ned: ``(16,)`` NED's style, or ``None``.
+        ned: ``(S,)`` NED's style, or ``None``.
         ned_model: first digits of the SHA-256 of the networks that read it.
     """
 

@@ -105,8 +105,8 @@ FEELING: tuple[str, ...] = tuple(
 def builtin_config(width: int = 64, reader_width: int = 128) -> NedConfig:
     """NED on the built-in rig, as small as its forty-one numbers allow; the translator says what changes."""
     return NedConfig(
-        rig="builtin", expression_names=FEELING, jaw_expression="jawOpen", width=width, reader_width=reader_width,
-        residual=True,
+        rig="builtin", expression_names=FEELING, jaw_expression="jawOpen", style_dim=32, width=width,
+        reader_width=reader_width, residual=True,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "emonet": ("mien.pipelines.bench_emonet", "bench_emonet"),
     "voca": ("mien.pipelines.bench_voca", "bench_voca"),
     "prepare": ("mien.pipelines.bench_prepare", "bench_prepare"),
+    "redirect": ("mien.pipelines.bench_redirect", "bench_redirect"),
     "ganmut": ("mien.pipelines.bench_image", "bench_ganmut"),
     "icface": ("mien.pipelines.bench_image", "bench_icface"),
 }

@@ -43,7 +43,7 @@ def ned_motion(
         InputError: if the plan names an emotion that the networks do not know, or a reference cannot be used.
         MissingExtraError: if PyTorch is not installed.
     """
-    editor = _editor(weights)
+    editor = editor_of(weights)
     if references:
         wishes = [(_style(editor, references, motion.fps, weights), plan.intensity)]
     else:
@@ -60,7 +60,7 @@ def ned_motion(
 
 
 def style_of_motion(motion: FaceMotion, weights: Path | None = None) -> tuple[Array, str]:
-    """``(16,)`` NED's style of a clip, and the first digits of the SHA-256 of the networks that read it."""
+    """``(S,)`` NED's style of a clip, and the first digits of the SHA-256 of the networks that read it."""
     from mien.motion.ned import NedEditor, load_ned
 
     return NedEditor(load_ned(weights or "default")).reference_style(motion), _model(weights)

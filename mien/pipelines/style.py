@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class StyleOptions:
     """Learn a style from a clip.
 
-    What comes out are habits (1 is usual, smile 0) and NED's sixteen numbers. -o writes both; give the file to
+    What comes out are habits (1 is usual, smile 0) and the numbers of NED's style. -o writes both; give the file to
     mien speak --style, or to mien redirect --reference.
     """
 

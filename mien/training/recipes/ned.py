@@ -13,7 +13,7 @@ window of the target, and trains the style encoder with it; a run on nothing but
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -183,6 +183,43 @@ def _kind(clip: EmotionClip) -> tuple[str, str]:
     return clip.person, str(clip.labels[0])
 
 
+class Looks:
+    """Random standing expressions, so that the networks read references of any kind and not only those in the data.
+
+    Args:
+        names: the expressions of a frame, which has the jaw before them; sides are told by their ends.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        pairs = dict.fromkeys(name.removesuffix("Left").removesuffix("Right") for name in names)
+        self._stems = [[1 + i for i, name in enumerate(names) if name in (s, s + "Left", s + "Right")] for s in pairs]
+        self._width = 1 + len(names)
+        free = [not stem.startswith(("jaw", "mouthClose", "mouthFunnel", "cheekPuff")) for stem in pairs]
+        self._chance = np.where(free, _SHOWN, 0)
+
+    def add(self, rng: np.random.Generator, windows: Tensor) -> Tensor:
+        """``(B, N, D)`` windows, half of them with something standing over what is left to 1."""
+        looks = torch.from_numpy(self._draw(rng, len(windows)))[:, None]
+        return windows + looks * (1 - windows)
+
+    def add_same(self, rng: np.random.Generator, **windows: Tensor) -> dict[str, Tensor]:
+        """The same standing expression in windows that show the same person."""
+        state = rng.bit_generator.state
+        result = {}
+        for name, some in windows.items():
+            rng.bit_generator.state = state
+            result[name] = self.add(rng, some)
+        return result
+
+    def _draw(self, rng: np.random.Generator, n: int) -> Array:
+        looks = np.zeros((n, self._width), np.float32)
+        shown = rng.random((n, len(self._stems))) < self._chance * (rng.random((n, 1)) < 0.5)
+        heights = np.where(shown, rng.uniform(0, 0.7, shown.shape), 0)
+        for stem, columns in enumerate(self._stems):
+            looks[:, columns] = heights[:, stem, None] * rng.uniform(0.85, 1, (n, len(columns)))
+        return looks
+
+
 class NedTask:
     """Networks, windows and steps for :func:`mien.training.loop.fit`."""
 
@@ -192,6 +229,7 @@ class NedTask:
         self.network = networks
         self.optimiser = torch.optim.Adam(networks.parameters(), lr=1.0, betas=(0.0, 0.99))  # the loop sets the rate
         self._training, self._validation, self._pairs, self._seed = training, validation, pairs, seed
+        self._looks = Looks(networks.config.expression_names)
 
     def __len__(self) -> int:
         """Windows trained on."""
@@ -203,6 +241,9 @@ class NedTask:
         rng = np.random.default_rng([self._seed, *indices.tolist()])  # of the batch alone: resuming changes nothing
         windows, labels = data.at(data.starts[indices]), torch.from_numpy(data.labels[indices])
         cues = _references(data, indices, rng, self._pairs is not None)
+        if cues.wanted is not None:  # half of the people look like nobody in the data
+            windows = self._looks.add(rng, windows)
+            cues = replace(cues, **self._looks.add_same(rng, windows=cues.windows, wanted=cues.wanted))
         if self._pairs == "only" and cues.wanted is not None:
             pair = (nets.generator(windows, nets.style_encoder(cues.windows)) - cues.wanted).abs().mean()
             return {"total": pair, "pair": pair.detach()}
@@ -255,6 +296,7 @@ class NedTask:
         return {"cycle": cycle / len(indices), "moved": float(np.mean(moved))}
 
 
+_SHOWN = 0.3  # chance that an expression takes part in a random look
 _PAIR = 10.0  # weight of the paired term: the only one that says where a brow shall be
 
 

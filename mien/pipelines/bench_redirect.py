@@ -1,0 +1,83 @@
+"""``mien bench redirect``: how fast NED translates, and how fast the warp renderer redraws a filmed face."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.pipelines.bench_row import BenchRow, table
+from mien.progress import Progress, track
+from mien.types import FaceMotion
+
+if TYPE_CHECKING:
+    from mien.pipelines.bench import BenchOptions
+
+_TRANSLATED, _DRAWN = 3000, 24  # frames
+
+
+@dataclass(frozen=True)
+class BenchRedirectResult:
+    """Speeds.
+
+    Attributes:
+        rows: NED's networks that ship, NED's at the published size, and rendering at every size.
+    """
+
+    rows: list[BenchRow]
+
+    def __str__(self) -> str:
+        return table(self.rows)
+
+
+def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> BenchRedirectResult:
+    """Measure translation and rendering.
+
+    Raises:
+        InputError: if the portrait cannot be used.
+        MissingExtraError: if PyTorch is not installed.
+    """
+    from mien.media.image import read_image
+    from mien.perception.tracking import track_image
+    from mien.pipelines.bench_speak import sample_portrait
+    from mien.pipelines.ned import editor_of
+    from mien.rendering.video import WarpVideoRenderer
+
+    rows = []
+    rng = np.random.default_rng(0)
+    motion = FaceMotion.zeros(_TRANSLATED, 25.0)
+    motion = replace(motion, expression=rng.uniform(0, 0.3, motion.expression.shape))
+    editor = editor_of(None)
+    style = editor.label_style("happy")
+    rows.append(_row("translation, default", _TRANSLATED, lambda: editor.edit(motion, style), options.repeats))
+    for size in track(options.sizes, progress, "bench", len(options.sizes)):
+        portrait = track_image(read_image(options.portrait or sample_portrait(), max_side=size))
+        smile = portrait.rest.with_columns({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "browInnerUp": 0.6})
+        wanted = replace(smile, **{name: np.repeat(getattr(smile, name), _DRAWN, 0) for name in _ARRAYS})
+        rows.append(
+            _row(
+                f"warp, {size} px",
+                _DRAWN,
+                lambda: list(WarpVideoRenderer().render([portrait] * _DRAWN, wanted)),  # noqa: B023  (run at once)
+                options.repeats,
+            )
+        )
+    return BenchRedirectResult(rows)
+
+
+_ARRAYS = ("expression", "jaw_pose", "head_pose", "eye_pose", "translation")
+
+
+def _row(setting: str, n_frames: int, run: Callable[[], object], repeats: int) -> BenchRow:
+    run()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    middle = float(np.median(seconds))
+    spread = (max(seconds) - min(seconds)) / middle if repeats > 1 else None
+    return BenchRow("redirect", setting, n_frames / middle, spread)
