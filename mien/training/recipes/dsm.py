@@ -13,7 +13,8 @@ Two settings:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -45,11 +46,12 @@ class Setting:
     batch_size: int
     epochs: int
     jitter: float
+    threads: int | None
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "fast": Setting((128, 128), 128, 200, REACH),
-    "faithful": Setting(PAPER_LAYERS, 32, 1000, 0.0),
+    "fast": Setting((128, 128), 128, 200, REACH, 1),  # threads would wait for each other longer than they work
+    "faithful": Setting(PAPER_LAYERS, 32, 1000, 0.0, None),
 }
 
 
@@ -93,7 +95,8 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
     )
     settings = {"model": asdict(config), "jitter": setting.jitter, "held_out": options.held_out,
                 "clips": [clip.sha256 for clip in clips]}  # fmt: skip
-    entries = fit(task, schedule, output, settings, progress)
+    with _threads(setting.threads):
+        entries = fit(task, schedule, output, settings, progress)
     own = training.expression.mean(0) - expression_at(training.va).mean(0)
     model = Dsm(config, task.network.eval(), cloud_of(training.va, training.seconds), own)
     save_dsm(output / WEIGHTS, model)
@@ -103,6 +106,17 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
         output / WEIGHTS, len(entries), len(training), len(validation),
         figures["decoder"], figures["mean"], figures["generic"],
     )  # fmt: skip
+
+
+@contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    """PyTorch on ``n`` threads for a while; ``None`` leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def split(clips: Sequence[PersonClip], held_out: float) -> tuple[Frames, Frames]:
