@@ -78,7 +78,13 @@ def motion_of(path: Path, progress: Progress | None) -> FaceMotion:
     return read_motion(path) if path.suffix.lower() in ENDINGS else track_video(path, progress=progress).motion
 
 
-def _editor(weights: Path | None) -> NedEditor:
+def editor_of(weights: Path | None) -> NedEditor:
+    """NED, ready to translate.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+        InputError: if the weights cannot be used.
+    """
     try:
         from mien.motion.ned import NedEditor, load_ned
     except ModuleNotFoundError as error:
