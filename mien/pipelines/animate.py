@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from tyro.conf import arg
 
 from mien.direction import Direction, StyleChoice
 from mien.errors import InputError, OutputError
 from mien.progress import Progress, Silent, track
-from mien.types import FaceIdentity, FaceMotion
+from mien.types import FaceIdentity, FaceMotion, Frame
 
 if TYPE_CHECKING:
     from mien.face.rig import Rig
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from mien.perception.speech_adapters import Listener
 
 log = logging.getLogger(__name__)
+
+EACH = "each"
+"""The ``--speaker`` that stands for every style of a model, side by side."""
 
 _VIDEO, _MOTION = (".mp4", ".webm", ".gif"), (".npz", ".csv")
 
@@ -52,11 +58,12 @@ class AnimateOptions:
 
     voca: str | None = None
     """Let a VOCA model move the mouth instead of the phones: default (what ships with mien), a .safetensors of mien
-    train voca, or the official checkpoint (gstep_52280.model, or an .npz of its variables). One for the builtin rig moves every rig, others their own."""
+    train voca, or the official checkpoint (gstep_52280.model, or an .npz of its variables). One for the builtin rig
+    moves every rig, others their own."""
 
     speaker: str | None = None
     """Whose talking style the VOCA model takes: a name, a number from 1, all, none, or a mixture as in ann:0.7,bob:0.3.
-    Default: the model's own."""
+    each shows every style side by side, row by row in the model's order, in one video. Default: the model's own."""
 
     recogniser: Path | None = None
     """What the VOCA model listens with, if it was trained on more than mien's own features: the frozen graph of
@@ -123,9 +130,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     rig = load_rig(options.rig)
     model = _voca(options, rig)
     if model is not None:
-        # A model for the builtin rig is a lip lane like any other; one for another rig moves its vertices as they are.
-        source, speaker = ("voca", options.speaker or "") if model.config.rig == "builtin" else ("none", "")
-        direction = replace(direction, lips=replace(direction.lips, source=source, speaker=speaker))
+        direction = replace(direction, lips=replace(direction.lips, source="voca" if _is_lane(model) else "none"))
     identity = read_template(options.template, rig) if options.template else None
     progress = progress or Silent()
     listen = _listener(options, model)
@@ -133,13 +138,17 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     speech = analyse(sound, options.fps, read_text(options.text), progress)
     if listen is not None:
         speech = listen(sound, options.fps, speech)
-    motion = perform(direction, speech, seed=options.seed, voca=model, progress=progress)
-    motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
-    if model is not None and model.config.rig != "builtin":
-        motion = replace(motion, offsets=model.animate(speech, options.speaker).offsets)
+    motions = []
+    for speaker in _styles(options, model):
+        lane = replace(direction, lips=replace(direction.lips, speaker=speaker if _is_lane(model) else ""))
+        motion = perform(lane, speech, seed=options.seed, voca=model, progress=progress)
+        motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
+        if model is not None and not _is_lane(model):
+            motion = replace(motion, offsets=model.animate(speech, speaker or None).offsets)
+        motions.append(motion)
     if residual:
         log.info("carried to rig %s, %.2f mm are lost", rig.name, residual * 1000)
-    _write(options, direction, rig, motion, identity, progress)
+    _write(options, direction, rig, motions, identity, progress)
     return AnimateResult(options.output, len(motion), motion.fps, motion.duration, rig.name, round(residual * 1000, 3))
 
 
@@ -169,6 +178,7 @@ def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
             if value is not None:
                 raise InputError(f"{flag} is for a VOCA model", "give the model with --voca")
         return None
+    from mien.pipelines.geometry import ending_of
     from mien.pipelines.speak import open_voca
 
     model = open_voca(options.voca)
@@ -179,8 +189,25 @@ def _voca(options: AnimateOptions, rig: Rig) -> Voca | None:
             f"({rig.n_vertices} vertices)",
             f"use --rig {made_for[0]}",
         )
-    model.shares(options.speaker)  # refuses an unknown style before the work starts
+    if options.speaker == EACH and ending_of(options.output) not in _VIDEO:
+        raise InputError(
+            f"--speaker {EACH} is a video of every style", "end -o in .mp4, .webm or .gif, or name one style"
+        )
+    for speaker in _styles(options, model):
+        model.shares(speaker or None)  # refuses an unknown style before the work starts
     return model
+
+
+def _styles(options: AnimateOptions, model: Voca | None) -> tuple[str, ...]:
+    """The talking styles to show; an empty name is the model's own choice."""
+    if model is not None and options.speaker == EACH:
+        return model.config.speakers
+    return (options.speaker or "",)
+
+
+def _is_lane(model: Voca | None) -> bool:
+    """Whether a model is a lip lane like any other; one for another rig moves its vertices as they are."""
+    return model is not None and model.config.rig == "builtin"
 
 
 def _listener(options: AnimateOptions, model: Voca | None) -> Listener | None:
@@ -197,10 +224,11 @@ def _write(
     options: AnimateOptions,
     direction: Direction,
     rig: Rig,
-    motion: FaceMotion,
+    motions: Sequence[FaceMotion],
     identity: FaceIdentity | None,
     progress: Progress,
 ) -> None:
+    """The one motion in any format, or several side by side as a video."""
     from mien.media.motion_file import write_motion
     from mien.media.provenance import provenance
     from mien.media.video import write_video
@@ -214,10 +242,13 @@ def _write(
     inputs |= {key: Path(path) for key, path in direction.files.items()}
     record = provenance("animate", inputs=inputs, settings=settings, seed=options.seed)
     ending = ending_of(options.output)
+    motion = motions[0]
     if ending in _VIDEO:
         from mien.rendering.mesh import MeshRenderer
 
-        frames = MeshRenderer(size=options.size, rig=rig, identity=identity).render(motion)
+        columns = math.ceil(len(motions) / max(1, round(math.sqrt(len(motions) / 2))))
+        renderer = MeshRenderer(size=max(64, options.size // columns // 2 * 2), rig=rig, identity=identity)
+        frames = _side_by_side([renderer.render(each) for each in motions], columns)
         write_video(
             options.output,
             track(frames, progress, "render", len(motion)),
@@ -233,3 +264,11 @@ def _write(
         write_geometry(
             options.output, rig, motion, identity=identity, mesh=options.mesh, provenance=record, progress=progress
         )
+
+
+def _side_by_side(videos: Sequence[Iterator[Frame]], columns: int) -> Iterator[Frame]:
+    """Square frames of several videos in rows; what is left of the last row is white."""
+    for frames in zip(*videos, strict=True):
+        blank = np.full_like(frames[0], 255)
+        cells = [*frames, *[blank] * (-len(frames) % columns)]
+        yield np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)])

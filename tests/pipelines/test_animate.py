@@ -117,12 +117,14 @@ def test_bad_input(arguments: list[str], word: str, capsys: pytest.CaptureFixtur
     assert not list(Path().glob("face.*"))
 
 
-def make_voca(path: Path, rig: str = "builtin", columns: int = 42, n_vertices: int = 1958) -> None:
+def make_voca(
+    path: Path, rig: str = "builtin", columns: int = 42, n_vertices: int = 1958, kind: str = "phones42"
+) -> None:
     torch = pytest.importorskip("torch")
     from mien.motion.voca import Voca, VocaConfig, VocaNetwork, save_voca
 
     torch.manual_seed(0)
-    config = VocaConfig(n_vertices, ("ann", "bob"), "phones42", columns, float(FPS), rig=rig, default_style="ann")
+    config = VocaConfig(n_vertices, ("ann", "bob"), kind, columns, float(FPS), rig=rig, default_style="ann")
     network = VocaNetwork(config)
     with torch.no_grad():
         for parameter in network.encoder.parameters():  # the paper's start hardly listens
@@ -158,10 +160,27 @@ def test_a_voca_model_moves_the_mouth() -> None:
     assert animate("-o", "face.glb", "--voca", "model.safetensors") == 0
 
 
+def test_every_style_side_by_side() -> None:
+    make_voca(Path("model.safetensors"))
+    again = ["--voca", "model.safetensors", "--size", "192"]
+    assert animate("-o", "each.mp4", *again, "--speaker", "each") == 0
+    frames = list(VideoReader("each.mp4"))
+    assert len(frames) == N and frames[0].shape == (96, 192, 3)
+    halves = [np.stack([frame[:, side : side + 96].astype(int) for frame in frames]) for side in (0, 96)]
+    assert np.abs(halves[0] - halves[1]).mean() > 0.1
+    assert animate("-o", "bob.mp4", "--voca", "model.safetensors", "--size", "96", "--speaker", "bob") == 0
+    bob = np.stack(list(VideoReader("bob.mp4"))).astype(int)
+    assert np.abs(halves[1] - bob).mean() < np.abs(halves[0] - bob).mean()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--speaker", "ann"), "--voca"),
+        (("--recogniser", "graph.pb"), "--voca"),
+        (("--voca", "model.safetensors", "--recogniser", "graph.pb"), "need no recogniser"),
+        (("--voca", "model.safetensors", "--speaker", "each"), "end -o in .mp4"),
+        (("--voca", "ears.safetensors"), "give --recogniser: a folder with a wav2vec 2.0"),
         (("--voca", "none.safetensors"), "no such file"),
         (("--voca", "model.safetensors", "--speaker", "eve"), "there are ann, bob"),
         (("--voca", "model.safetensors", "--speaker", "ann:much"), "write NAME:SHARE,NAME:SHARE"),
@@ -173,6 +192,7 @@ def test_voca_refused(arguments: tuple[str, ...], message: str, capsys: pytest.C
     make_voca(Path("model.safetensors"))
     make_voca(Path("other.safetensors"), rig="ict")
     make_voca(Path("logits.safetensors"), columns=29)
+    make_voca(Path("ears.safetensors"), kind="wav2vec29", columns=29)
     assert animate("-o", "face.npz", *arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
