@@ -249,7 +249,9 @@ def _own_index(folder: Path) -> tuple[Mapping[str, Any], tuple[Clip, ...]]:
         if not 0 < float(content["fps"]) <= 1000 or not isinstance(content["rig"], str):
             raise ValueError("a rate or rig that makes no sense")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path}: not an index of mien, or damaged ({error})", "run `mien prepare voca` again") from error
+        raise FormatError(
+            f"{path}: not an index of mien, or damaged ({error})", "run `mien prepare voca` again"
+        ) from error
     return content, clips
 
 
