@@ -32,7 +32,6 @@ def compiled(function: _F) -> _F:
     return compiled
 
 
-@compiled
 def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Array, out: Array) -> None:
     """Draw triangles with values interpolated between their corners; the nearest one wins.
 
@@ -43,53 +42,70 @@ def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Arr
         depth: ``(h, w)`` z of what is already drawn; start with ``-inf``. Changed in place.
         out: ``(h, w, A)`` the values drawn. Changed in place.
     """
-    height, width, n_values = out.shape
-    zero, one, slack = np.float32(0), np.float32(1), np.float32(1e-4)
-    at, step = np.empty(n_values, np.float32), np.empty(n_values, np.float32)
+    _fill(points, values, triangles, depth, out, (0,) * values.shape[1])
+
+
+@compiled
+def _fill(points: Array, values: Array, triangles: Integers, depth: Array, out: Array, kinds: tuple[int, ...]) -> None:
+    """See :func:`fill_triangles`; how long ``kinds`` is tells the compiler how many values there are."""
+    height, width = depth.shape
+    zero, one, rim, nothing = np.float32(0), np.float32(1), np.float32(1e-3), np.float32(1e-6)
+    last_column, last_row = np.float32(width - 1), np.float32(height - 1)
+    at, step = np.empty(len(kinds), np.float32), np.empty(len(kinds), np.float32)
     for t in range(len(triangles)):
         a, b, c = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+        left, right = np.ceil(max(min(ax, bx, cx) - rim, zero)), np.floor(min(max(ax, bx, cx) + rim, last_column))
+        top, bottom = np.ceil(max(min(ay, by, cy) - rim, zero)), np.floor(min(max(ay, by, cy) + rim, last_row))
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-        if abs(area) < 1e-6:
+        if left > right or top > bottom or abs(area) < nothing:
             continue
-        # Weights of corners b and c are linear in x and y; the slack closes hairline cracks between neighbours.
-        b_dx, b_dy = (cy - ay) / area, -(cx - ax) / area
-        c_dx, c_dy = -(by - ay) / area, (bx - ax) / area
-        left, right = max(0, int(np.ceil(min(ax, bx, cx) - 1e-3))), min(width - 1, int(max(ax, bx, cx) + 1e-3))
-        top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 1e-3))), min(height - 1, int(max(ay, by, cy) + 1e-3))
+        # Weights of the corners are linear in x and y.
+        share = one / area
+        b_dx, b_dy, c_dx, c_dy = (cy - ay) * share, (ax - cx) * share, (ay - by) * share, (bx - ax) * share
+        a_dx = -b_dx - c_dx
+        per_a, per_b, per_c = one / a_dx, one / b_dx, one / c_dx
         z_step = b_dx * (points[b, 2] - points[a, 2]) + c_dx * (points[c, 2] - points[a, 2])
-        for k in range(n_values):
+        for k in range(len(kinds)):
             step[k] = b_dx * (values[b, k] - values[a, k]) + c_dx * (values[c, k] - values[a, k])
-        for y in range(top, bottom + 1):
-            # The span of x in which all three weights are at least zero, solved per row.
+        for y in range(int(top), int(bottom) + 1):
             row = np.float32(y) - ay
             weight_b, weight_c = row * b_dy - ax * b_dx, row * c_dy - ax * c_dx
-            start, end = np.float32(left), np.float32(right)
-            for base, slope in ((weight_b, b_dx), (weight_c, c_dx), (one - weight_b - weight_c, -b_dx - c_dx)):
-                if slope > 1e-9:
-                    start = max(start, (-slack - base) / slope)
-                elif slope < -1e-9:
-                    end = min(end, (-slack - base) / slope)
-                elif base < -slack:
-                    end = -one
-            first, last = int(np.ceil(start)), int(np.floor(end))
-            if first > last:
+            start, end = _narrowed(left, right, weight_b, b_dx, per_b)
+            start, end = _narrowed(start, end, weight_c, c_dx, per_c)
+            start, end = _narrowed(start, end, one - weight_b - weight_c, a_dx, per_a)
+            start = np.ceil(start)
+            if start > end:
                 continue
-            weight_b += np.float32(first) * b_dx
-            weight_c += np.float32(first) * c_dx
+            weight_b += start * b_dx
+            weight_c += start * c_dx
             weight_a = one - weight_b - weight_c
             z = weight_a * points[a, 2] + weight_b * points[b, 2] + weight_c * points[c, 2]
-            for k in range(n_values):
+            for k in range(len(kinds)):
                 at[k] = weight_a * values[a, k] + weight_b * values[b, k] + weight_c * values[c, k]
             depths, drawn = depth[np.uint32(y)], out[np.uint32(y)]
             distance = zero
-            for x in range(first, last + 1):
+            for x in range(int(start), int(end) + 1):
                 here = z + distance * z_step
                 if here > depths[np.uint32(x)]:
                     depths[np.uint32(x)] = here
-                    for k in range(n_values):
+                    for k in range(len(kinds)):
                         drawn[np.uint32(x), k] = at[k] + distance * step[k]
                 distance += one
+
+
+@compiled
+def _narrowed(start: Any, end: Any, at_zero: Any, slope: Any, per_slope: Any) -> tuple[Any, Any]:
+    """The part of a row, from ``start`` to ``end``, in which a weight is at least zero.
+
+    The weight is ``at_zero + slope * x``; a little slack closes hairline cracks between neighbouring triangles.
+    """
+    missing, level = np.float32(-1e-4) - at_zero, np.float32(1e-9)
+    if slope > level:
+        return max(start, missing * per_slope), end
+    if slope < -level:
+        return start, min(end, missing * per_slope)
+    return start, end if missing <= np.float32(0) else np.float32(-1)
 
 
 @compiled
@@ -374,13 +390,15 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
     first_y, last_y = max(1, 1 - top), min(face.shape[0], out.shape[0] - top) - 1
     first_x, last_x = max(1, 1 - left), min(face.shape[1], out.shape[1] - left) - 1
     width = last_x - first_x
-    if width <= 0:
+    if width <= 0 or last_y <= first_y:
         return
     low, one, half, high = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
     changes, overlaps = np.empty(width, np.float32), np.empty(width, np.bool_)
+    here, below = np.empty((4, width + 1), np.float32), np.empty((4, width + 1), np.float32)
+    _unpack(face[first_y, first_x:], below)
     for y in range(first_y, last_y):
-        here = face[y].reshape(-1)[_FACE_VALUES * first_x :]
-        below = face[y + 1].reshape(-1)[_FACE_VALUES * first_x :]
+        here, below = below, here
+        _unpack(face[y + 1, first_x:], below)
         softens = _brightness_changes(here, below, changes, overlaps)
         if folds.shape[0] > 1:
             _add_folds(here, first_x + left, y + top, folds, place, changes)
@@ -395,21 +413,30 @@ def relight(out: Frame, face: Array, left: int, top: int, folds: Array, place: A
 
 
 @compiled
+def _unpack(row: Array, out: Array) -> None:
+    """The first four values of a drawn face, each in a line of its own: so the compiler does several at once."""
+    values = row.reshape(-1)
+    x, y, opacity, brightness = out[0], out[1], out[2], out[3]
+    for j in range(out.shape[1]):
+        at = _FACE_VALUES * j
+        x[j], y[j], opacity[j], brightness[j] = values[at], values[at + 1], values[at + 2], values[at + 3]
+
+
+@compiled
 def _brightness_changes(here: Array, below: Array, changes: Array, overlaps: npt.NDArray[np.bool_]) -> bool:
     """The relative change of each pixel of a row, and where its place jumps to the next one; True if anywhere."""
     zero, jump = np.float32(0), np.float32(1.5)
-    anywhere = False
-    for x in range(len(changes)):
-        at = _FACE_VALUES * x
-        after = at + _FACE_VALUES
-        opacity = here[at + 2]
-        changes[x] = here[at + 3] * opacity
-        across = abs(here[after] - here[at]) + abs(here[after + 1] - here[at + 1])
-        down = abs(below[at] - here[at]) + abs(below[at + 1] - here[at + 1])
-        overlap = ((here[after + 2] > zero) & (across > jump)) | ((below[at + 2] > zero) & (down > jump))
-        overlaps[x] = overlap & (opacity > zero)
-        anywhere |= overlaps[x]
-    return anywhere
+    x, y, opacity, brightness = here[0], here[1], here[2], here[3]
+    x_below, y_below, opacity_below = below[0], below[1], below[2]
+    n_overlaps = 0
+    for j in range(len(changes)):
+        changes[j] = brightness[j] * opacity[j]
+        across = abs(x[j + 1] - x[j]) + abs(y[j + 1] - y[j])
+        down = abs(x_below[j] - x[j]) + abs(y_below[j] - y[j])
+        jumps = ((opacity[j + 1] > zero) & (across > jump)) | ((opacity_below[j] > zero) & (down > jump))
+        overlaps[j] = jumps & (opacity[j] > zero)
+        n_overlaps += overlaps[j]
+    return n_overlaps > 0
 
 
 @compiled
@@ -419,17 +446,22 @@ def _add_folds(here: Array, left: int, y: int, folds: Array, place: Array, chang
     stride = np.int32(folds.shape[1])
     most_u, most_v = np.float32(folds.shape[1] - 1.001), np.float32(folds.shape[0] - 1.001)
     values = folds.reshape(-1)
+    from_x, from_y, opacity = here[0], here[1], here[2]
+    first_x, first_y, scale = place[0], place[1], place[2]
+    # Arithmetic in one loop, looking up in the next: the compiler does several pixels of the first at once.
+    across, down = np.empty(len(changes), np.float32), np.empty(len(changes), np.float32)
+    sample_at = np.empty(len(changes), np.uint32)
     for x in range(len(changes)):
-        at = _FACE_VALUES * x
-        u = min(max((np.float32(x + left) + here[at] - place[0]) * place[2], zero), most_u)
-        v = min(max((np.float32(y) + here[at + 1] - place[1]) * place[2], zero), most_v)
+        u = min(max((np.float32(x + left) + from_x[x] - first_x) * scale, zero), most_u)
+        v = min(max((np.float32(y) + from_y[x] - first_y) * scale, zero), most_v)
         j, i = np.int32(u), np.int32(v)
-        u, v = u - np.float32(j), v - np.float32(i)
-        k = np.uint32(i * stride + j)
+        across[x], down[x], sample_at[x] = u - np.float32(j), v - np.float32(i), np.uint32(i * stride + j)
+    for x in range(len(changes)):
+        k, u = sample_at[x], across[x]
         below = np.uint32(k + np.uint32(stride))
-        upper = values[k] + (values[k + np.uint32(1)] - values[k]) * u
-        lower = values[below] + (values[below + np.uint32(1)] - values[below]) * u
-        fold = (upper + (lower - upper) * v) * here[at + 2]
+        upper = values[k] + (values[np.uint32(k + np.uint32(1))] - values[k]) * u
+        lower = values[below] + (values[np.uint32(below + np.uint32(1))] - values[below]) * u
+        fold = (upper + (lower - upper) * down[x]) * opacity[x]
         changes[x] += fold + changes[x] * fold
 
 

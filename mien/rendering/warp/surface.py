@@ -10,6 +10,7 @@ subdivision scheme", 1990) and the four-point rule along edges, so that lids and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +113,11 @@ def build_surface(rig: Rig, landmarks: Array) -> Surface:
         lid[np.isin(owner, lower)] = 0.6 * sign
         lid[lower] = sign
 
-    split, triangles, edge_vertex = _split(skin, fill, len(rest))
+    split, triangles, between = _split(skin, fill, len(rest))
     contours = {}
     for name in HOLES:
         loop = rig.contours[name]
-        middles = [edge_vertex[min(a, b), max(a, b)] for a, b in zip(loop, np.roll(loop, -1), strict=True)]
-        contours[name] = np.stack([loop, np.asarray(middles)], 1).reshape(-1).astype(np.int32)
+        contours[name] = np.stack([loop, between(loop, np.roll(loop, -1))], 1).reshape(-1).astype(np.int32)
     return Surface(
         rest=np.asarray(split @ rest, np.float32),
         follow=(split @ follow).tocsr().astype(np.float32),
@@ -164,62 +164,67 @@ def _opacity(skin: Index, n_vertices: int, oval: Index) -> Array:
     return np.array([_OPACITY_BY_RING[step] for step in ring], np.float32)
 
 
-def _split(skin: Index, fill: Index, n_vertices: int) -> tuple[Any, Index, dict[tuple[int, int], int]]:
-    """Split every triangle in four; ``(matrix, triangles, vertex of each edge)``."""
-    opposite: dict[tuple[int, int], list[int]] = {}
-    for triangle in skin.tolist():
-        for k in range(3):
-            a, b, c = triangle[k], triangle[(k + 1) % 3], triangle[(k + 2) % 3]
-            opposite.setdefault((min(a, b), max(a, b)), []).append(c)
-    border: dict[int, list[int]] = {}
-    for (a, b), corners in opposite.items():
-        if len(corners) == 1:
-            border.setdefault(a, []).append(b)
-            border.setdefault(b, []).append(a)
+def _split(skin: Index, fill: Index, n_vertices: int) -> tuple[Any, Index, Callable[[Index, Index], Index]]:
+    """Split every triangle in four; ``(matrix, triangles, what finds the vertices between ends of edges)``."""
+    corners = np.concatenate([skin, fill])
+    keys, first, edge_at = np.unique(_keys(corners, np.roll(corners, -1, 1), n_vertices), True, True)
+    # Edges are numbered as they are met, so that neighbours in the picture are neighbours in memory.
+    order = np.argsort(first)
+    numbers = np.argsort(order)
+    a, b = np.divmod(keys[order], n_vertices)
+    edges = numbers[edge_at.reshape(corners.shape)]
 
-    def wing(a: int, b: int, corner: int) -> int | None:
-        """The vertex beyond edge ``a, b`` as seen from ``corner``."""
-        corners = opposite.get((min(a, b), max(a, b)), [])
-        return next((other for other in corners if other != corner), None)
+    def between(starts: Index, ends: Index) -> Index:
+        return np.asarray(numbers[np.searchsorted(keys, _keys(starts, ends, n_vertices))], np.int32)
 
-    def middle(a: int, b: int) -> dict[int, float]:
-        corners = opposite.get((min(a, b), max(a, b)), [])
-        if len(corners) == 1:
-            before, after = _along(border, a, b), _along(border, b, a)
-            if before is not None and after is not None:
-                return {a: 9 / 16, b: 9 / 16, before: -1 / 16, after: -1 / 16}
-        if len(corners) == 2:
-            wings = [wing(end, corner, other) for corner in corners for end, other in ((a, b), (b, a))]
-            if all(w is not None for w in wings):
-                weights = {a: 0.5, b: 0.5, corners[0]: 1 / 8, corners[1]: 1 / 8}
-                for w in wings:
-                    weights[w] = weights.get(w, 0.0) - 1 / 16  # type: ignore[arg-type, index]
-                return weights
-        return {a: 0.5, b: 0.5}
+    opposite = _opposite(skin, edges[: len(skin)], len(keys))
+    sides = (opposite >= 0).sum(1)
+    # Along a border that does not branch each vertex has two neighbours, so their sum less the one gives the other.
+    on_border = np.flatnonzero(sides == 1)
+    ends, others = (np.concatenate([p[on_border], q[on_border]]) for p, q in ((a, b), (b, a)))
+    degree, neighbours = np.bincount(ends, minlength=n_vertices), np.bincount(ends, others, n_vertices).astype(np.int64)
+    border = (sides == 1) & (degree[a] == 2) & (degree[b] == 2)
+    # In the same way the wings: the vertices beyond the other four edges of the two triangles that meet at an edge.
+    inside = np.flatnonzero(sides == 2)
+    wings, winged = [], np.ones(len(inside), np.bool_)
+    for corner in opposite[inside].T:
+        for end, other in ((a[inside], b[inside]), (b[inside], a[inside])):
+            beside = between(end, corner)
+            wings.append(opposite[beside].sum(1) - other)
+            winged &= sides[beside] == 2
+    butterfly = np.zeros(len(keys), np.bool_)
+    butterfly[inside[winged]] = True
+    plain = ~butterfly & ~border
 
-    edge_vertex: dict[tuple[int, int], int] = {}
-    rows, columns, weights = list(range(n_vertices)), list(range(n_vertices)), [1.0] * n_vertices
-    fine = []
-    for triangle in np.concatenate([skin, fill]).tolist():
-        middles = []
-        for k in range(3):
-            a, b = triangle[k], triangle[(k + 1) % 3]
-            key = (min(a, b), max(a, b))
-            if key not in edge_vertex:
-                edge_vertex[key] = n_vertices + len(edge_vertex)
-                for column, weight in middle(*key).items():
-                    rows.append(edge_vertex[key])
-                    columns.append(column)
-                    weights.append(weight)
-            middles.append(edge_vertex[key])
-        (a, b, c), (ab, bc, ca) = triangle, middles
-        fine += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-    total = n_vertices + len(edge_vertex)
-    matrix = sparse.csr_matrix((weights, (rows, columns)), shape=(total, n_vertices))
-    return matrix, np.asarray(fine, np.int32), edge_vertex
+    rules = [(plain, (a[plain], b[plain]), 1 / 2), (border, (a[border], b[border]), 9 / 16)]
+    rules += [(border, (neighbours[a[border]] - b[border], neighbours[b[border]] - a[border]), -1 / 16)]
+    rules += [(butterfly, (a[butterfly], b[butterfly]), 1 / 2), (butterfly, tuple(opposite[butterfly].T), 1 / 8)]
+    rules += [(butterfly, tuple(wing[winged] for wing in wings), -1 / 16)]
+    old = np.arange(n_vertices)
+    rows, columns, weights = [old], [old], [np.ones(n_vertices)]
+    for where, sources, weight in rules:
+        for source in sources:
+            rows.append(n_vertices + np.flatnonzero(where))
+            columns.append(source)
+            weights.append(np.full(len(source), weight))
+    place = (np.concatenate(rows), np.concatenate(columns))
+    matrix = sparse.csr_matrix((np.concatenate(weights), place), shape=(n_vertices + len(keys), n_vertices))
+
+    (p, q, r), (pq, qr, rp) = corners.T, (n_vertices + edges).T
+    fine = np.stack([p, pq, rp, pq, q, qr, rp, qr, r, pq, qr, rp], 1).reshape(-1, 3)
+    return matrix, fine.astype(np.int32), lambda starts, ends: n_vertices + between(starts, ends)
 
 
-def _along(border: dict[int, list[int]], at: int, coming_from: int) -> int | None:
-    """The next vertex along a border, if the border does not branch there."""
-    near = [vertex for vertex in border.get(at, []) if vertex != coming_from]
-    return near[0] if len(near) == 1 else None
+def _keys(starts: Index, ends: Index, n_vertices: int) -> npt.NDArray[np.int64]:
+    """One number for each edge, whichever way it runs."""
+    return np.minimum(starts, ends).astype(np.int64) * n_vertices + np.maximum(starts, ends)
+
+
+def _opposite(skin: Index, edges: npt.NDArray[np.int64], n_edges: int) -> npt.NDArray[np.int64]:
+    """``(n_edges, 2)`` the corners of the skin's triangles that face each edge; -1 where there is none."""
+    facing = np.full((n_edges, 2), -1)
+    edge, corner = edges.reshape(-1), np.roll(skin, 1, 1).reshape(-1)
+    order = np.argsort(edge, kind="stable")
+    again = np.concatenate([[False], np.diff(edge[order]) == 0]).astype(np.int64)
+    facing[edge[order], again] = corner[order]
+    return facing

@@ -16,6 +16,7 @@ from mien.types import Array, Frame
 
 _MAP_HEIGHT = 176  # samples from the top of the forehead to the chin, at most
 _DEPTH = 0.22  # the largest darkening
+_FOLD_REACH = 5.0  # widths of a fold's line beyond which nothing changes
 _UNDO = 0.4  # how much of a fold that the photo shows can be smoothed away
 
 Point = tuple[int, ...]
@@ -151,6 +152,12 @@ def _box(values: Array) -> tuple[int, int, int, int]:
 def _draw(fold: _Fold, points: Array, places: Array, height: float) -> Array:
     """The fold at full strength: dark in its valley, a little light on the bulge above it, thin at both ends."""
     line = np.stack([points[list(landmarks)].mean(0) for landmarks in fold.line])
+    width = fold.width * height
+    drawn = np.zeros(places.shape[:2], np.float32)
+    low, high = line.min(0) - _FOLD_REACH * width, line.max(0) + _FOLD_REACH * width
+    columns = slice(*np.searchsorted(places[0, :, 0], [low[0], high[0]]))
+    rows = slice(*np.searchsorted(places[:, 0, 1], [low[1], high[1]]))
+    places = places[rows, columns]
     lengths = np.linalg.norm(np.diff(line, axis=0), axis=1)
     start = np.concatenate([[0], np.cumsum(lengths)])
     nearest = np.full(places.shape[:2], np.inf, np.float32)
@@ -165,11 +172,11 @@ def _draw(fold: _Fold, points: Array, places: Array, height: float) -> Array:
         nearest = np.where(closer, distance, nearest)
         along = np.where(closer, (start[i] + t) / max(float(start[-1]), 1e-6), along)
         side = np.where(closer, np.sign(offset[..., 0] * edge[1] - offset[..., 1] * edge[0]), side)
-    width = fold.width * height
     valley = 0.5 * np.exp(-((nearest / (0.45 * width)) ** 2)) + 0.5 * np.exp(-((nearest / (1.3 * width)) ** 2))
     bulge = np.exp(-(((nearest - 2.2 * width) / (1.2 * width)) ** 2)) * 0.22
     ends = np.sqrt(np.maximum(np.sin(np.pi * np.clip(along, 0.03, 0.97)), 0))
-    return np.asarray(_DEPTH * (bulge * np.abs(side) - valley) * ends, np.float32)
+    drawn[rows, columns] = _DEPTH * (bulge * np.abs(side) - valley) * ends
+    return drawn
 
 
 def _bare_skin(photo: Frame, points: Array, places: Array) -> Array:
