@@ -104,9 +104,9 @@ def soft_face(points: Array, side: int, edge: float = 0.06) -> Array:
 
     mask = np.zeros((side, side), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(points[:468].astype(np.int32)), 255)
-    reach = max(1, round(edge * side))
-    mask = cv2.erode(mask, np.ones((reach, reach), np.uint8))
-    soft = cv2.GaussianBlur(mask, (0, 0), reach / 2).astype(np.float32) / 255
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    soft = np.clip((depth - 1) / (edge * side), 0, 1)
+    soft = soft * soft * (3 - 2 * soft)
     return np.asarray(soft * soft_box(side, edge), np.float32)
 
 
