@@ -40,6 +40,8 @@ SILENCE = 1.0
 
 _LOOK_EVERY = 3  # frames between those that are judged and whose brows are followed
 _BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
+_RIGID = [33, 133, 362, 263, 168, 6, 195, 127, 356, 234, 454]  # eye corners, nose, temples
+_STEADY = [168, 6, 197, 195, 127, 356, 234, 454, 10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21]  # nose, oval
 
 
 @dataclass(frozen=True)
@@ -278,8 +280,7 @@ class Watcher:
         right, bottom = seen[:, :2].max(0)
         whole = int(left), int(top), int(right), int(bottom)
         self._box = face_box(portrait.image) or whole
-        self._brows = [_brow_mask(seen, brow, portrait.image.shape[:2]) for brow in _BROWS]
-        self._defaults: dict[int, np.ndarray] = {}
+        self._defaults: dict[int, tuple[np.ndarray, Array]] = {}
 
     def forget(self) -> None:
         """The next clip is the one of defaults."""
@@ -310,9 +311,8 @@ class Watcher:
             seen = self._observer(frame)
             points.append(points[-1] if seen is None and points else self._reference if seen is None else seen)
             if i % _LOOK_EVERY == 0 and (silent[i] or spoken[i]):
-                upright = self._upright(frame, points[-1])
-                judged[i] = self._valence(upright)
-                brows[i] = self._brow_shift(i, upright)
+                judged[i] = self._valence(frame, points[-1])
+                brows[i] = self._brow_shift(i, frame, points[-1])
         landmarks = np.stack(points)
         face = metrics.steadied(landmarks, self._reference)
         gap = metrics.lip_aperture(face)[spoken]
@@ -329,36 +329,44 @@ class Watcher:
             "brow height": float(raised.mean()),
         }
 
-    def _upright(self, frame: Frame, landmarks: Array) -> Frame:
-        """The face where it stood in the photo and as large, whatever the head does in the picture plane."""
+    def _valence(self, frame: Frame, landmarks: Array) -> float:
+        """What the judge sees in the face, where it stood in the photo and as large."""
         import cv2
 
-        rigid = [33, 133, 362, 263, 168, 6, 195, 127, 356, 234, 454]
-        moved, _ = cv2.estimateAffinePartial2D(landmarks[rigid, :2], self._reference[rigid, :2], method=cv2.LMEDS)
-        size = frame.shape[1], frame.shape[0]
-        still = frame if moved is None else cv2.warpAffine(frame, moved, size, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(still, np.uint8)
-
-    def _valence(self, upright: Frame) -> float:
         from mien.evaluation.emotion_judge import judge
 
-        return float(judge([upright], self._box)[0] @ _judged_valence())
+        moved, _ = cv2.estimateAffinePartial2D(landmarks[_RIGID, :2], self._reference[_RIGID, :2], method=cv2.LMEDS)
+        size = frame.shape[1], frame.shape[0]
+        upright = frame if moved is None else cv2.warpAffine(frame, moved, size, borderMode=cv2.BORDER_REPLICATE)
+        return float(judge([np.asarray(upright, np.uint8)], self._box)[0] @ _judged_valence())
 
-    def _brow_shift(self, i: int, upright: Frame) -> Array:
+    def _brow_shift(self, i: int, frame: Frame, landmarks: Array) -> Array:
         """``(2,)`` how much higher the right and left brow stand than in the same frame of the clip of defaults.
 
-        Optical flow (Kroeger et al. 2016), the mean over each brow, in eye distances. Landmarks of brows err by more
-        than a natural deviation's tenth, and differently on different expressions.
+        Optical flow (Kroeger et al. 2016): the mean over each brow less what the head does, by the flow of points that
+        no expression moves, in eye distances. Landmarks of brows err by more than a tenth of a natural deviation, and
+        differently on different expressions.
         """
         import cv2
 
         from mien import metrics
 
-        grey = cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY)
-        before = self._defaults.setdefault(i, grey)
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        before, points = self._defaults.setdefault(i, (grey, landmarks))
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, grey, None)
-        rises = [-flow[mask][:, 1].mean() for mask in self._brows]
-        return np.asarray(rises, np.float32) / float(metrics.eye_distance(self._reference))
+        size = np.array(grey.shape[::-1]) - 1
+        still = points[_STEADY, :2]
+        column, row = np.clip(np.round(still), 0, size).astype(int).T
+        head, _ = cv2.estimateAffinePartial2D(still, still + flow[row, column], method=cv2.LMEDS)
+        rises = []
+        for brow in _BROWS:
+            rows, columns = np.nonzero(_brow_mask(points, brow, grey.shape))
+            moved = flow[rows, columns].mean(0)
+            if head is not None:
+                middle = np.array([columns.mean(), rows.mean()])
+                moved = moved - (head[:, :2] @ middle + head[:, 2] - middle)
+            rises.append(-float(moved[1]))
+        return np.array(rises, np.float32) / float(metrics.eye_distance(self._reference))
 
 
 def _brow_mask(landmarks: Array, brow: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:

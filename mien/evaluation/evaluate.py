@@ -134,7 +134,8 @@ def _videos(
         seen = look(files, progress)
         truth = Truth(seen["truth"], truths[name]) if "truth" in seen else None
         for system, path in files.items():
-            clips[system][name] = compare(path, seen[system], truth, speeches.get(name), eyes, progress)
+            against = None if system == "truth" else truth  # the real clip's own values stand beside the others'
+            clips[system][name] = compare(path, seen[system], against, speeches.get(name), eyes, progress)
     if judges.features is not None and truths:
         from mien.metrics import frechet_distance
 

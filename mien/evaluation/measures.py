@@ -199,22 +199,20 @@ def look(files: Mapping[str, Path], progress: Progress) -> dict[str, Track]:
 
 
 def compare(path: Path, seen: Track, truth: Truth | None, speech: Path | None, eyes: Eyes, progress: Progress) -> Clip:
-    """Everything about one clip. For the truth itself pass it twice: it then has the values that need no truth.
+    """Everything about one clip.
 
     Raises:
         InputError: if the truth has other pictures in number, rate or size.
     """
-    itself = truth is not None and truth.path == path
-    other = None if itself or truth is None else truth
-    if other is not None:
-        seen, other = _cut_alike(path, seen, other)
+    if truth is not None:
+        seen, truth = _cut_alike(path, seen, truth)
     clip = Clip({}, fps=seen.motion.fps)
     clip.values |= _alone(seen, clip)
     clip.values |= _spoken(path, seen, speech, clip)
-    if other is not None:
-        clip.values |= _against(seen, other, clip)
-    _felt(path, seen, other, eyes, clip)
-    _pictured(path, seen, other, eyes, clip, progress)
+    if truth is not None:
+        clip.values |= _against(seen, truth, clip)
+    _felt(path, seen, truth, eyes, clip)
+    _pictured(path, seen, truth, eyes, clip, progress)
     return clip
 
 
