@@ -3,8 +3,9 @@
     ./run python scripts/check_sync.py [--data ../shared/data] [--landmarker face_landmarker.task]
 
 Filmed talking clips of 4 s or more with their own sound; long ones are cut into stretches of 10 s, short ones of one
-speaker joined. Each is compared with itself shifted by 200 ms either way: in step wins if its correlation without
-shift is the higher one. Printed are correlation in step, best correlation and its shift, and far off.
+speaker joined. Published clips are not all in step themselves, so a stretch is first moved by the median of the shifts
+found best in the other stretches of its file; a file of one stretch is taken as it is. Each is compared with itself
+shifted by 200 ms either way: in step wins if its correlation is the higher one.
 """
 
 from __future__ import annotations
@@ -51,8 +52,13 @@ def stretches(data: Path, observer: Observer) -> Iterator[tuple[str, np.ndarray,
         yield f"grid_s1 {i + 1} to {i + 3}", np.concatenate(sound), np.concatenate(mouth), fps[0]
 
 
-def shifted(sound: np.ndarray, mouth: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    return (sound[: len(sound) - frames], mouth[frames:]) if frames > 0 else (sound[-frames:], mouth[:frames])
+def correlation(sound: np.ndarray, mouth: np.ndarray, fps: float, frames: int) -> float:
+    """The score of the sound beside the mouth so many frames later."""
+    if frames > 0:
+        sound, mouth = sound[:-frames], mouth[frames:]
+    elif frames < 0:
+        sound, mouth = sound[-frames:], mouth[:frames]
+    return sync_score(sound, mouth, fps, max_lag=0).at_zero
 
 
 def main() -> None:
@@ -60,21 +66,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with video")
     parser.add_argument("--landmarker", type=Path, help="face_landmarker.task; else mediapipe's mesh")
     options = parser.parse_args()
+    found = list(stretches(options.data, Observer(options.landmarker)))
+    if not found:
+        raise SystemExit(f"check_sync: no clips in {options.data}; name the data folder with --data")
+    lags = [sync_score(sound, mouth, fps).lag for _, sound, mouth, fps in found]
+    files = [name.rpartition(" ")[0] for name, *_ in found]
     won = []
-    for name, sound, mouth, fps in stretches(options.data, Observer(options.landmarker)):
-        score = sync_score(sound, mouth, fps)
-        moved = [
-            sync_score(*shifted(sound, mouth, frames), fps, max_lag=0).at_zero
-            for frames in (round(SHIFT * fps), -round(SHIFT * fps))
-        ]
-        won += [score.at_zero > other for other in moved]
+    for i, (name, sound, mouth, fps) in enumerate(found):
+        others = [lag for j, lag in enumerate(lags) if files[j] == files[i] and j != i]
+        offset = round(float(np.median(others)) * fps) if others else 0
+        step = round(SHIFT * fps)
+        aligned, late, early = (correlation(sound, mouth, fps, offset + move) for move in (0, step, -step))
+        won += [aligned > late, aligned > early]
         print(
-            f"{name:36s} in step {score.at_zero:5.2f}  shifted {moved[0]:5.2f} {moved[1]:5.2f}  "
-            f"best {score.best:5.2f} at {score.lag:+.2f} s  far off {score.off_peak:5.2f}",
+            f"{name:36s} in step {aligned:5.2f} (moved {offset / fps:+.2f} s)  200 ms off {late:5.2f} {early:5.2f}  "
+            f"best at {lags[i]:+.2f} s",
             flush=True,
         )
-    if not won:
-        raise SystemExit(f"check_sync: no clips in {options.data}; name the data folder with --data")
     print(f"in step ahead of shifted by {SHIFT:g} s: {sum(won)} of {len(won)}, {np.mean(won):.0%}")
 
 
