@@ -50,7 +50,7 @@ def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> B
     rows = []
     rng = np.random.default_rng(0)
     motion = FaceMotion.zeros(_TRANSLATED, 25.0)
-    motion = replace(motion, expression=rng.uniform(0, 0.3, motion.expression.shape))
+    motion = replace(motion, expression=rng.uniform(0, 0.3, motion.expression.shape).astype(np.float32))
     editor = editor_of(None)
     style = editor.label_style("happy")
     rows.append(_row("translation, default", _TRANSLATED, lambda: editor.edit(motion, style), options.repeats))

@@ -310,7 +310,7 @@ class TrainNedOptions:
     decay: float = 1.0
     """Factor on the learning rate after every epoch."""
 
-    checkpoint_every: int = 1
+    checkpoint_every: int = 5
     """Epochs between checkpoints; the last 10 are kept."""
 
     seed: int = 0
