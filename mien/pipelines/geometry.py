@@ -32,6 +32,8 @@ _CLOSING_PATCHES = ("eye", "mouth")  # they fill holes of the skin for measuring
 _EYE_PARTS = ("sclera", "iris", "pupil")
 _EXACT = 1e-4  # metres: what may be left of movements that have no name
 _MOST_COMPONENTS = 64
+_MOST_STRETCH, _MOST_TORN = 4.0, 0.01  # an edge of a person's face over the rig's; share of edges that may be longer
+_LEAST_AHEAD, _MOST_AWAY = float(np.cos(np.radians(20))), 0.1  # of a head at zero pose; metres
 _SAMPLED_FRAMES = 400
 _CHUNK = 64
 
@@ -100,10 +102,10 @@ def check_fits(motion: FaceMotion, rig: Rig) -> None:
 
 
 def read_template(path: Path, rig: Rig) -> FaceIdentity:
-    """Whose face a neutral mesh is: one with the rig's vertices in the rig's order, in metres.
+    """Whose face a neutral mesh is: one with the rig's vertices in the rig's order, in metres, looking ahead.
 
     Raises:
-        InputError: if the file is no mesh or has another number of vertices.
+        InputError: if the file is no mesh, or has another number or order of vertices, another unit or another pose.
     """
     vertices = read_vertices(path)
     if len(vertices) != rig.n_vertices:
@@ -111,7 +113,33 @@ def read_template(path: Path, rig: Rig) -> FaceIdentity:
             f"{path}: a template of {len(vertices)} vertices where the rig has {rig.n_vertices}",
             "export it with all vertices in the rig's own order (3D editors reorder on import unless told not to)",
         )
+    _check_template(path, vertices, rig)
     return FaceIdentity(rig.name, np.zeros(len(rig.identity_basis), np.float32), vertices - rig.template)
+
+
+def _check_template(path: Path, vertices: Array, rig: Rig) -> None:
+    """Refuse what would only show as a crumpled or misplaced face: order, unit and pose, by comparing with the rig."""
+    own, other = (mesh.astype(np.float64) - mesh.mean(0) for mesh in (rig.template, vertices))
+    scale = np.sqrt((other**2).sum() / (own**2).sum())
+    edges = rig.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    lengths = [np.linalg.norm(mesh[edges[:, 0]] - mesh[edges[:, 1]], axis=1) for mesh in (own, other)]
+    torn = lengths[1] > _MOST_STRETCH * scale * np.maximum(lengths[0], np.median(lengths[0]))
+    if torn.mean() > _MOST_TORN:
+        raise InputError(
+            f"{path}: the vertices are in another order than the rig's",
+            "export it with all vertices in the rig's own order (3D editors reorder on import unless told not to)",
+        )
+    if not 0.5 < scale < 2:
+        raise InputError(f"{path}: {scale:.3g} times as large as the rig", "give it in metres")
+    axes, _, turned = np.linalg.svd(other.T @ own)
+    cosine = (np.trace(axes @ turned) - 1) / 2
+    away = float(np.linalg.norm(vertices.mean(0) - rig.template.mean(0)))
+    if cosine < _LEAST_AHEAD or away > _MOST_AWAY:
+        raise InputError(
+            f"{path}: the head is turned by {np.degrees(np.arccos(np.clip(cosine, -1, 1))):.0f} degrees and "
+            f"{100 * away:.0f} cm from where the rig's is",
+            "move it to the rig's place, looking ahead along z",
+        )
 
 
 def gltf_face(rig: Rig, motion: FaceMotion, identity: FaceIdentity | None = None) -> GltfNode:

@@ -72,6 +72,24 @@ def test_a_template_gives_the_face_its_shape() -> None:
     assert np.ptp(shaped[:468, 0]) / np.ptp(plain[:468, 0]) == pytest.approx(1.1, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda v: v[np.random.default_rng(0).permutation(len(v))], "in another order than the rig's"),
+        (lambda v: np.roll(v, 40, 0), "in another order than the rig's"),
+        (lambda v: 1000 * v, "1e+03 times as large as the rig; give it in metres"),
+        (lambda v: v * np.array([-1, 1, -1], np.float32), "turned by 180 degrees"),
+        (lambda v: v + np.array([0, 1.5, 0], np.float32), "150 cm from where the rig's is"),
+    ],
+)
+def test_templates_that_do_not_lie_on_the_rig(change, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = load_rig()
+    write_meshes("odd", [np.ascontiguousarray(change(rig.template))], rig.triangles, "ply")
+    assert animate("-o", "face.npz", "--template", "odd/frame_000000.ply") == 2
+    error = capsys.readouterr().err
+    assert word in error and error.count("\n") == 1 and not Path("face.npz").exists()
+
+
 def test_styles_differ() -> None:
     for style in ("still", "theatrical"):
         assert animate("-o", f"{style}.npz", "--style", style) == 0
