@@ -48,7 +48,9 @@ class Report:
 
     def made_with(self, record: Mapping[str, Any]) -> None:
         """Add versions, settings and hashes, so that the numbers can be made again."""
-        self.section("How this was made", f"<pre>{html.escape(json.dumps(record, indent=1, default=str), quote=False)}</pre>")
+        self.section(
+            "How this was made", f"<pre>{html.escape(json.dumps(record, indent=1, default=str), quote=False)}</pre>"
+        )
 
     def text(self) -> str:
         """The whole page."""

@@ -21,11 +21,13 @@ from mien.progress import Progress, Silent
 BENCHES: dict[str, tuple[str, str]] = {
     "speak": ("mien.pipelines.bench_speak", "bench_speak"),
     "emonet": ("mien.pipelines.bench_emonet", "bench_emonet"),
+    "renderer": ("mien.pipelines.bench_renderer", "bench_renderer"),
     "voca": ("mien.pipelines.bench_voca", "bench_voca"),
     "prepare": ("mien.pipelines.bench_prepare", "bench_prepare"),
     "redirect": ("mien.pipelines.bench_redirect", "bench_redirect"),
     "ganmut": ("mien.pipelines.bench_image", "bench_ganmut"),
     "icface": ("mien.pipelines.bench_image", "bench_icface"),
+    "evaluate": ("mien.evaluation.bench_evaluate", "bench_evaluate"),
 }
 """Job → module and function."""
 

@@ -140,7 +140,7 @@ def _speed(portrait: Path, speech: Path, size: int, repeats: int, stage: Stage) 
 
     with tempfile.TemporaryDirectory() as folder:
         square, target = Path(folder) / "portrait.png", Path(folder) / "out.mp4"
-        _write_square(portrait, square, size)
+        write_square(portrait, square, size)
         _job(square, speech, target)  # compiles and warms; not counted
         runs = []
         for _ in range(repeats):
@@ -245,7 +245,7 @@ def _cycled(frames: list[Frame], n: int) -> Iterator[Frame]:
     return (frames[i % len(frames)] for i in range(n))
 
 
-def _write_square(source: Path, target: Path, size: int) -> None:
+def write_square(source: Path, target: Path, size: int) -> None:
     """The largest square from the top of a picture, resized."""
     from PIL import Image
 
@@ -268,7 +268,7 @@ def _memory(portrait: Path, speech: Path, minutes: float) -> dict[str, float]:
         long = Path(folder) / "long.flac"
         _repeat_speech(speech, long, minutes * 60)
         square = Path(folder) / "portrait.png"
-        _write_square(portrait, square, MEMORY_SIZE)
+        write_square(portrait, square, MEMORY_SIZE)
         return {
             "the clip itself": _peak_gib(square, speech, Path(folder) / "short.mp4"),
             f"{minutes:g} minutes of speech": _peak_gib(square, long, Path(folder) / "long.mp4"),
