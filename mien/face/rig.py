@@ -32,6 +32,7 @@ import numpy.typing as npt
 from mien.assets import asset_file, cache_folder, find_asset
 from mien.errors import AssetError, InputError
 from mien.face.flame import PARTS, FlameModel, read_flame
+from mien.face.flame_regions import MASKS, regions_of_masks
 from mien.face.parts import sort_triangles
 from mien.face.skinning import Skeleton
 from mien.face.solve import jaw_and_expression, non_negative
@@ -364,7 +365,8 @@ def load_rig(name_or_path: str | Path = "builtin") -> Rig:
 def rig_of_flame(model: FlameModel) -> Rig:
     """A FLAME model as a rig; expressions are named ``expression_00`` and so on, for they have no meaning of their own.
 
-    The eyeballs are known on the official topology; ``landmark_indices_68`` is filled if the model has landmarks.
+    The eyeballs are known on the official topology; ``landmark_indices_68`` is filled if the model has landmarks, and
+    ``regions`` if it has the masks that they are made of.
     """
     n = len(model.template)
     parts = PARTS if n == PARTS["eyeball_right"].stop else {}
@@ -382,7 +384,7 @@ def rig_of_flame(model: FlameModel) -> Rig:
         identity_basis=model.identity_basis,
         expression_names=tuple(f"expression_{i:0{digits}d}" for i in range(len(model.expression_basis))),
         expression_basis=model.expression_basis,
-        regions=MappingProxyType({}),
+        regions=_flame_regions(model),
         parts=MappingProxyType(parts),
         triangle_parts=MappingProxyType(triangle_parts),
         uv=_no_values((n, 2)),
@@ -394,6 +396,11 @@ def rig_of_flame(model: FlameModel) -> Rig:
         part_anchors=_no_values((0, 478)),
         skeleton=model.skeleton,
     )
+
+
+def _flame_regions(model: FlameModel) -> Mapping[str, Array]:
+    masks = model.masks or {}
+    return regions_of_masks(model.template, masks) if set(MASKS) <= set(masks) else MappingProxyType({})
 
 
 def _no_values(shape: tuple[int, ...]) -> Array:
