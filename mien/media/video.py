@@ -58,6 +58,7 @@ class VideoReader:
         n_frames: as the file says, so it may be a few off; ``None`` if it does not.
         codec: short name of the video codec.
         has_sound: whether there is a sound track.
+        can_jump: whether an exact index makes a far start of :meth:`between` cheap.
 
     Raises:
         FormatError: if the file is no video, or is damaged.
@@ -70,6 +71,7 @@ class VideoReader:
             stream = _moving_stream(container)
             self.codec = str(stream.codec_context.name)
             self.has_sound = bool(container.streams.audio)
+            self.can_jump = container.format.name.startswith(("mov", "matroska"))
             self.fps = _constant_rate(self.path, stream)
             self._aspect = float(stream.sample_aspect_ratio or 1)  # width of a pixel over its height
             self._promised = _promised_duration(stream, self.fps)
@@ -159,8 +161,7 @@ class VideoReader:
     def _decoded_before(self, container: Any, start: int) -> Iterator[Any]:
         """Pictures from before frame ``start`` on: from a key frame, or from the first if no index is exact."""
         stream = _moving_stream(container)
-        has_index = container.format.name.startswith(("mov", "matroska"))
-        if self._start is not None and start > 1 and has_index:
+        if self._start is not None and start > 1 and self.can_jump:
             wanted = self._start + (start - 1) / self.fps
             container.seek(int(wanted / stream.time_base), stream=stream)
             pictures = self._decoded(container)

@@ -192,7 +192,7 @@ class SmirkCoefficients:
         expression: ``(T, 50)`` the first of FLAME's 100, standard deviations.
         head_pose: ``(T, 3)`` axis-angle, rad, in FLAME's space.
         jaw_pose: ``(T, 3)`` axis-angle, rad; component 0 opens the mouth.
-        eyelids: ``(T, 2)`` in [0, 1], how much of SMIRK's lid offsets is added; in the official order, left first.
+        eyelids: ``(T, 2)`` in [0, 1], how much of SMIRK's lid offsets is added, left first.
         camera: ``(T, 3)`` scale, tx, ty, as in DECA.
     """
 

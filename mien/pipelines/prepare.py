@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -114,7 +115,7 @@ class Plan:
         crop_size: px.
         face: which face.
         estimator: as on the command line.
-        part: frames in a part.
+        part: frames in a part; a video that cannot be jumped into is one part.
     """
 
     video: Path
@@ -252,7 +253,7 @@ def _plans(options: PrepareOptions) -> list[Plan]:
             crop_size=options.crop_size,
             face=options.face,
             estimator=options.estimator,
-            part=PART,
+            part=PART if reader.can_jump else sys.maxsize,
         )
     return list(plans.values())
 
@@ -516,7 +517,7 @@ def finish_clip(plan: Plan) -> int:
         raise InputError(f"{plan.video}: {len(clip)} frames at first, {len(sharp)} later", "is it being written to?")
     clip = replace(clip, folder=plan.folder, emotion=emotion, sharpness=sharp)
     _write_sound(plan)
-    write_clip(replace(clip, quality=clip_quality(clip)))
+    write_clip(replace(clip, quality=clip_quality(clip, plan.crop_size)))
     shutil.rmtree(plan.work, ignore_errors=True)
     return 0
 

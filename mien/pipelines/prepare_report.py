@@ -24,20 +24,23 @@ _SYNC_PIECE = 60.0
 """Seconds of sound that are compared with the mouth at a time."""
 _CLEAR_SYNC = 0.1
 """By so much must the best correlation of sound and mouth stand above chance for its lag to mean anything."""
+_IN_SYNC = 0.95
+"""Sound and picture that fit as they are to this share of the best fit have no lag: neighbouring frames look alike."""
 _LARGEST_LAG = 0.1
 _SHEET = (4, 12)
 _MOUTH = ("jaw", "mouth")
 
 
-def clip_quality(clip: PersonClip) -> dict[str, Any]:
+def clip_quality(clip: PersonClip, crop_size: int) -> dict[str, Any]:
     """Figures about one clip.
 
     Returns:
         ``sharpness`` (median), ``without_face`` (share of frames), ``face_px`` (median height of the face, px of the
-        video), ``small`` (share of frames whose crop shows fewer pixels than it has), ``coverage`` (share of the
-        fields of the emotion disc), ``labels`` (share of frames by likeliest label), ``head_degrees`` (range of nod,
-        turn, tilt) and, where there is sound for four seconds or more, ``sync`` and ``lag`` (seconds by which the
-        picture comes after the sound; ``None`` if nothing fits).
+        video), ``enlarged`` (share of frames whose crop shows fewer pixels of the video than it has itself),
+        ``coverage`` (share of the fields of the emotion disc), ``labels`` (share of frames by likeliest label),
+        ``head_degrees`` (range of nod, turn, tilt) and, where there is a face nearly throughout and sound for four
+        seconds or more, ``sync`` and ``lag`` (seconds by which the picture comes after the sound; ``None`` if nothing
+        fits).
     """
     head = np.rad2deg(clip.motion.head_pose)
     height = np.ptp(clip.landmarks[..., 1], axis=1)
@@ -45,7 +48,8 @@ def clip_quality(clip: PersonClip) -> dict[str, Any]:
     quality = {
         "sharpness": round(float(np.median(clip.sharpness)), 4),
         "without_face": round(1 - float(clip.found.mean()), 4),
-        "face_px": round(float(np.median(height)), 1),
+        "face_px": round(float(np.median(height[clip.found])), 1),
+        "enlarged": round(float((clip.boxes[:, 2] < crop_size).mean()), 4),
         "coverage": round(float(covered(clip.va, clip.fps).mean()), 4),
         "labels": {label: round(n / len(clip), 4) for label, n in labels.most_common()},
         "head_degrees": [round(float(np.ptp(angle)), 1) for angle in head.T],
@@ -58,7 +62,7 @@ def _sync(clip: PersonClip) -> dict[str, Any]:
     from mien.metrics.sync import log_mel, sync_score
 
     n = round(_SYNC_PIECE * clip.fps)
-    if clip.sound is None or len(clip) < 4 * clip.fps:
+    if clip.sound is None or len(clip) < 4 * clip.fps or clip.found.mean() < 0.9:
         return {}
     sound = log_mel(read_audio(clip.sound), clip.fps, len(clip))
     mouth = clip.motion.expression[:, [name.startswith(_MOUTH) for name in clip.motion.expression_names]]
@@ -70,7 +74,11 @@ def _sync(clip: PersonClip) -> dict[str, Any]:
             scores.append(sync_score(sound[start:end], mouth[start:end], clip.fps))
         except ValueError:  # too short, or a mouth that never moves
             continue
-    clear = [score.lag for score in scores if score.best - score.off_peak > _CLEAR_SYNC]
+    clear = [
+        0.0 if score.at_zero > _IN_SYNC * score.best else score.lag
+        for score in scores
+        if score.best - score.off_peak > _CLEAR_SYNC
+    ]
     return {
         "sync": round(float(np.median([score.best for score in scores])), 4) if scores else None,
         "lag": round(float(np.median(clear)), 3) if clear else None,
@@ -96,8 +104,8 @@ def warnings_of(clips: Sequence[PersonClip]) -> list[str]:
         quality = clip.quality
         if quality["without_face"] > 0.02:
             found.append(f"{clip.name}: no face in {quality['without_face']:.0%} of the frames")
-        if quality["face_px"] < 120:
-            found.append(f"{clip.name}: the face is only {quality['face_px']:.0f} px high")
+        if quality["enlarged"] > 0.5:
+            found.append(f"{clip.name}: the face is only {quality['face_px']:.0f} px high, its crops are enlarged")
         lag = quality.get("lag")
         if lag is not None and abs(lag) > _LARGEST_LAG:
             side = "after" if lag > 0 else "before"

@@ -19,7 +19,6 @@ from mien.media.person_folder import crop_from_image, load_person
 from mien.media.video import VideoReader, write_video
 from mien.perception.tracking import track_video
 from mien.pipelines.prepare import PrepareOptions, prepare
-from mien.pipelines.prepare_report import covered, fields
 
 N, PART = 40, 12
 CODE = f"import mien.pipelines.prepare as p; p.PART = {PART}; from mien.cli import main; import sys; sys.exit(main())"
@@ -171,12 +170,6 @@ def test_parts_that_saw_another_face_are_watched_again(clip, tmp_path):
     pipeline._save(path, **{**rows, "landmarks": rows["landmarks"] + 300})  # as if it had seen a neighbour
     mended = pipeline._joined(plan, (400, 400)).landmarks
     assert np.abs(mended - right)[..., :2].mean() < 1
-
-
-def test_fields_of_the_disc():
-    va = np.array([[0, 0], [0.3, 0], [0.9, 0], [0, 0.3], [-0.9, -0.01], [0.1, 0.1]])
-    assert list(fields(va)) == [0, 1, 9, 3, 13, 0]
-    assert covered(np.repeat(va, 10, 0), 10).sum() == 5
 
 
 def test_nobody_asked_for(clip, tmp_path):
