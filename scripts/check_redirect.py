@@ -84,7 +84,7 @@ def drawn(path: Path, seen: Track, motion: FaceMotion) -> Track:
 def wanted(method: str, motion: FaceMotion, plan: EmotionPlan, references: Sequence[FaceMotion], weights: Path | None):
     if method == "rules":
         return emotion_over(motion, plan.weights)
-    return ned_motion(motion, plan, references, weights=weights)
+    return ned_motion(motion, plan, references, weights=weights, calibrated=method != "network alone")
 
 
 def main() -> None:
@@ -101,14 +101,15 @@ def main() -> None:
 
     print(f"{'method, emotion':<26}   moved    kept       r  closed   cycle")
     cases = [(method, emotion, None) for method in ("rules", "ned") for emotion in SIX]
-    cases += [("reference", emotion, motion) for emotion, motion in tries]
+    cases += [("network alone", emotion, None) for emotion in SIX]
+    cases += [(method, emotion, motion) for method in ("reference", "network alone") for emotion, motion in tries]
     for method, emotion, reference in cases:
         rows = []
         for path, source in sources.items():
             span = EmotionSpan(None) if reference is not None else parse_spans(emotion)[0]
             plan = plan_spans([span], len(source), source.fps)
             references = [] if reference is None else [reference]
-            full = wanted("rules" if method == "rules" else "ned", source, plan, references, options.weights)
+            full = wanted(method, source, plan, references, options.weights)
             goal = emotion_over(source, plan.weights) if reference is None else reference
             identity = videos[path].identity if path in videos else None
             kept = keep_speech(source, full, identity=identity)

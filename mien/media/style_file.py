@@ -2,7 +2,7 @@
 
 {"format": "mien.Style", "version": 1, "source": "clip.mp4",
  "habits": {"lips": 1.1, ...},                       what ``mien speak --style`` takes
- "ned": {"model": "0123456789ab", "style": [...]}}   what ``mien redirect --reference`` takes; may be missing
+ "ned": {"model": "0123456789ab", "style": [...], "means": [...]}}    what ``mien redirect --reference`` takes, if any
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ class StyleFile:
         source: name of the clip.
         habits: by name, see :data:`mien.direction.HABITS`.
         ned: ``(S,)`` NED's style, or ``None``.
+        ned_means: ``(D,)`` means of the clip's jaw and expressions, in NED's order, or ``None``.
         ned_model: first digits of the SHA-256 of the networks that read it.
     """
 
     source: str
     habits: Mapping[str, float]
     ned: Array | None = None
+    ned_means: Array | None = None
     ned_model: str = ""
 
 
@@ -52,8 +54,10 @@ def write_style(path: str | Path, style: StyleFile) -> None:
         "source": style.source,
         "habits": {name: round(float(value), 4) for name, value in style.habits.items()},
     }
-    if style.ned is not None:
-        content["ned"] = {"model": style.ned_model, "style": [round(float(value), 6) for value in style.ned]}
+    if style.ned is not None and style.ned_means is not None:
+        numbers = {"style": style.ned, "means": style.ned_means}
+        listed = {name: [round(float(value), 6) for value in values] for name, values in numbers.items()}
+        content["ned"] = {"model": style.ned_model, **listed}
     with atomic_output(path) as temporary:
         try:
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -78,6 +82,7 @@ def read_style(path: str | Path) -> StyleFile:
             str(content["source"]),
             {str(name): float(value) for name, value in content["habits"].items()},
             None if ned is None else np.asarray(ned["style"], np.float32),
+            None if ned is None else np.asarray(ned["means"], np.float32),
             "" if ned is None else str(ned["model"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

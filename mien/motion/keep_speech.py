@@ -101,7 +101,7 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     grow = np.maximum(change[:, openers], 0)
     change[:, openers] += grow * (np.clip(opening / usual, 0, 1)[:, None] - 1)
     rounding = np.clip(own[:, _INDEX["mouthPucker"]] + own[:, _INDEX["mouthFunnel"]], 0, 1)
-    change[:, wideners] *= 1 - 0.5 * rounding[:, None]
+    change[:, wideners] *= 1 - 0.4 * rounding[:, None]
     # What is added fills up what is left to 1, so that articulation over a strong posture is not cut off.
     total = np.where(change > 0, own + np.clip(change, 0, 1) * (1 - own), np.maximum(own + change, 0))
 
@@ -122,7 +122,8 @@ def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     for side in ("Left", "Right"):
         gaps, rest = _gaps(f"eye_{side.lower()}", identity)
         gap = np.maximum((own @ gaps + rest).mean(1), 0)
-        change[:, _INDEX[f"eyeWide{side}"]] *= np.clip(2 * gap / max(float(rest.mean()), 1e-6), 0, 1)
+        usual = float(np.percentile(gap, 75)) if len(gap) else 0.0
+        change[:, _INDEX[f"eyeWide{side}"]] *= np.clip(1.5 * gap / max(usual, 1e-6), 0, 1)
         narrower = -(change @ gaps).mean(1)
         share = np.clip(MOST_NARROWER * gap / np.maximum(narrower, 1e-6), 0, 1)
         for stem in _NARROWERS:

@@ -1,8 +1,14 @@
-"""NED in the pipelines: a request becomes styles, and the motion is translated shot by shot."""
+"""NED in the pipelines: a request becomes styles, and the motion is translated shot by shot.
+
+The network says how a face in this style moves. How strongly an expression stands on average it says too faintly for
+faces unlike those it learned from, so the mean of the translation is put where it is known to belong: at the mean of
+the reference, or at what the emotion lane of ``mien speak`` makes of the label. The lips' opening is the network's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +23,25 @@ from mien.types import Array, FaceMotion
 if TYPE_CHECKING:
     from mien.motion.ned import NedEditor
 
+OPENING = ("jaw", "mouthClose", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthShrugUpper", "mouthRoll")
+"""Beginnings of the expressions that part the lips; their mean is the speech's as much as the emotion's."""
+
 _MODEL_DIGITS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class NedStyle:
+    """A style, and how the one who has it looks on average.
+
+    Attributes:
+        style: ``(S,)`` for the networks.
+        means: ``(D,)`` mean of the clip's jaw and expressions.
+        model: first digits of the SHA-256 of the networks that read it.
+    """
+
+    style: Array
+    means: Array
+    model: str
 
 
 def ned_motion(
@@ -28,6 +52,7 @@ def ned_motion(
     shots: tuple[int, ...] = (0,),
     weights: Path | None = None,
     seed: int = 0,
+    calibrated: bool = True,
 ) -> FaceMotion:
     """The motion translated as the plan says, by labels or towards references.
 
@@ -38,32 +63,54 @@ def ned_motion(
         shots: first frame of every shot; no window reaches across a cut.
         weights: of NED; those that ship with mien if ``None``.
         seed: of the noise that decides how a label is shown.
+        calibrated: whether the mean is put where it belongs; else the network alone decides.
 
     Raises:
         InputError: if the plan names an emotion that the networks do not know, or a reference cannot be used.
         MissingExtraError: if PyTorch is not installed.
     """
     editor = editor_of(weights)
-    if references:
-        wishes = [(_style(editor, references, motion.fps, weights), plan.intensity)]
-    else:
-        shown = np.flatnonzero(plan.weights.max(axis=0, initial=0) > 0)
-        wishes = [(editor.label_style(LABELS[i], seed), plan.weights[:, i]) for i in shown]
     source = editor.values(motion)
+    wishes = []
+    if references:
+        wanted = _together([_style(editor, reference, motion.fps, weights) for reference in references])
+        wishes.append((wanted.style, plan.intensity, wanted.means - source.mean(0)))
+    else:
+        for label in np.flatnonzero(plan.weights.max(axis=0, initial=0) > 0):
+            lane = editor.values(_felt(motion, int(label), shots, seed))
+            wishes.append((editor.label_style(LABELS[label], seed), plan.weights[:, label], lane - source))
+    names = ("jaw", *editor.config.expression_names)
+    standing = np.array([not name.startswith(OPENING) for name in names]) & calibrated
     change = np.zeros_like(source)
-    for start, end in zip(shots, (*shots[1:], len(motion)), strict=True):
-        for style, amount in wishes:
-            if amount[start:end].any():
-                moved = editor.translate(source[start:end], style) - source[start:end]
-                change[start:end] += amount[start:end, None] * moved
+    for style, amount, goal in wishes:
+        moved = np.zeros_like(source)
+        for start, end in zip(shots, (*shots[1:], len(motion)), strict=True):
+            moved[start:end] = editor.translate(source[start:end], style) - source[start:end]
+        moved[:, standing] += (goal - moved.mean(0))[..., standing]
+        change += amount[:, None] * moved
     return editor.with_values(motion, np.clip(source + change, 0, 1))
 
 
-def style_of_motion(motion: FaceMotion, weights: Path | None = None) -> tuple[Array, str]:
-    """``(S,)`` NED's style of a clip, and the first digits of the SHA-256 of the networks that read it."""
+def _felt(motion: FaceMotion, label: int, shots: tuple[int, ...], seed: int) -> FaceMotion:
+    """What the emotion lane makes of the motion at full intensity."""
+    from mien.motion.emotion import emotion_over
+
+    weights = np.zeros((len(motion), len(LABELS)), np.float32)
+    weights[:, label] = 1
+    return emotion_over(motion, weights, shots=shots, seed=seed)
+
+
+def style_of_motion(motion: FaceMotion, weights: Path | None = None) -> NedStyle:
+    """The style of a clip.
+
+    Raises:
+        InputError: if the clip cannot be used.
+        ModuleNotFoundError: if PyTorch is not installed.
+    """
     from mien.motion.ned import NedEditor, load_ned
 
-    return NedEditor(load_ned(weights or "default")).reference_style(motion), _model(weights)
+    editor = NedEditor(load_ned(weights or "default"))
+    return NedStyle(editor.reference_style(motion), editor.values(motion).mean(0), _model(weights))
 
 
 def motion_of(path: Path, progress: Progress | None) -> FaceMotion:
@@ -94,21 +141,26 @@ def editor_of(weights: Path | None) -> NedEditor:
     return NedEditor(load_ned(weights or "default"))
 
 
-def _style(editor: NedEditor, references: Sequence[FaceMotion | Path], fps: float, weights: Path | None) -> Array:
-    """One style of all references: of several, the geometric median."""
+def _style(editor: NedEditor, reference: FaceMotion | Path, fps: float, weights: Path | None) -> NedStyle:
+    """The style of a motion, or the one in a file."""
     from mien.media.style_file import read_style
+
+    model = _model(weights)
+    if isinstance(reference, FaceMotion):
+        same_rate = reference.resample(fps)
+        return NedStyle(editor.reference_style(same_rate), editor.values(same_rate).mean(0), model)
+    saved = read_style(reference)
+    if saved.ned is None or saved.ned_means is None or saved.ned_model != model:
+        raise InputError(f"{reference}: its style was read by other networks", "make it again with `mien style`")
+    return NedStyle(saved.ned, saved.ned_means, model)
+
+
+def _together(styles: Sequence[NedStyle]) -> NedStyle:
+    """One style of several: their geometric median, and the mean of their means."""
     from mien.motion.ned import geometric_median
 
-    styles = []
-    for reference in references:
-        if isinstance(reference, FaceMotion):
-            styles.append(editor.reference_style(reference.resample(fps)))
-            continue
-        saved = read_style(reference)
-        if saved.ned is None or saved.ned_model != _model(weights):
-            raise InputError(f"{reference}: its style was read by other networks", "make it again with `mien style`")
-        styles.append(saved.ned)
-    return np.asarray(geometric_median(np.stack(styles)), np.float32)
+    median = geometric_median(np.stack([each.style for each in styles])).astype(np.float32)
+    return NedStyle(median, np.mean([each.means for each in styles], axis=0), styles[0].model)
 
 
 def _model(weights: Path | None) -> str:

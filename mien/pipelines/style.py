@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -72,13 +72,16 @@ def style(options: StyleOptions, progress: Progress | None = None) -> StyleResul
     found = style_from_motion(motion, str(options.input))
     habits = dict(zip(found.names, found.vector, strict=True))
     try:
-        ned, model = style_of_motion(motion)
+        ned = style_of_motion(motion)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         log.warning("PyTorch is not installed: the style is without NED's numbers")
-        ned, model = None, ""
+        ned = None
     if options.output is not None:
-        write_style(options.output, StyleFile(options.input.name, habits, ned, model))
-    numbers = () if ned is None else tuple(round(float(value), 4) for value in ned)
+        saved = StyleFile(options.input.name, habits)
+        if ned is not None:
+            saved = replace(saved, ned=ned.style, ned_means=ned.means, ned_model=ned.model)
+        write_style(options.output, saved)
+    numbers = () if ned is None else tuple(round(float(value), 4) for value in ned.style)
     return StyleResult(options.output, {name: round(value, 4) for name, value in habits.items()}, numbers)
