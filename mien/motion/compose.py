@@ -6,7 +6,8 @@ The rules, in the order in which they are applied:
     gaze and head have lanes of their own and are not scaled.
 2.  The mouth belongs to the speech. While somebody speaks, an emotion keeps its shape of the corners, but only
     part of its opening; while nobody speaks it does not part the lips at all. Where the lips round (o, u, w), a
-    smile or a stretch gives way. Where no speech drives the lips, the emotion has the mouth to itself.
+    smile or a stretch gives way. What still parts the lips farther than the speech would is given back by the jaw.
+    Where no speech drives the lips, the emotion has the mouth to itself.
 3.  Closures win: where the speech closes the lips, and in silence, whatever still parts them on the rig (a sneer lifts
     the upper lip, the photo's own mouth may stand open) is taken back.
 4.  The lids belong to the blink: as it closes them, wide eyes, squints and lids that follow the gaze fade, so that at
