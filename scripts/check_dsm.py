@@ -115,7 +115,7 @@ def sync_share(video: Path, seen: Track, again: Track) -> float:
     """The best correlation of the sound with the mouth drawn, over that with the mouth filmed."""
     if not VideoReader(video).has_sound:
         return float("nan")
-    sound = log_mel(read_audio(video), seen.motion.fps, len(seen.motion))
+    sound = log_mel(read_audio(video, 16_000), seen.motion.fps, len(seen.motion))
     mouth = [name.startswith(("jaw", "mouth")) for name in seen.motion.expression_names]
     scores = [sync_score(sound, t.motion.expression[:, mouth], t.motion.fps).best for t in (seen, again)]
     return scores[1] / scores[0]

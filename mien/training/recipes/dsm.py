@@ -91,7 +91,7 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
     task = DsmTask(ExpressionDecoder(config), training, validation, setting.jitter, options.seed)
     epochs = setting.epochs if options.epochs is None else options.epochs
     schedule = Schedule(
-        epochs, setting.batch_size, 1e-3, checkpoint_every=max(1, epochs // 10), keep=1, seed=options.seed
+        epochs, setting.batch_size, 1e-3, checkpoint_every=max(1, epochs // 4), keep=1, seed=options.seed
     )
     settings = {"model": asdict(config), "jitter": setting.jitter, "held_out": options.held_out,
                 "clips": [clip.sha256 for clip in clips]}  # fmt: skip
