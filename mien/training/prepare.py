@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 SOUND_RATE = 16_000
 
 _SPOKEN = ("jaw", "mouth", "cheekPuff")  # how the names of shapes that speech moves begin
+_LONG_ENOUGH = 8.0  # seconds
+_WORTH_MOVING = 0.03  # of correlation
 _CLOSED_SHARE = 0.05  # of the frames, those with the least open lips
 _LIPS = (13, 14)  # landmarks in the middle of the upper and the lower inner lip
 
@@ -53,8 +55,9 @@ class PrepareOptions:
     fps: float = 30
     """Frames per second of the data; clips are resampled."""
 
-    lag: float = 0.0
-    """Seconds by which the picture comes after the sound, minus if before; it is taken out."""
+    lag: float | Literal["auto"] = 0.0
+    """Seconds by which the picture comes after the sound, minus if before; it is taken out. auto measures it, clip by
+    clip, on clips of 8 seconds and more."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
     """
     if not options.videos:
         raise InputError("no clips", "name at least one video")
-    if not -1 <= options.lag <= 1:
-        raise InputError(f"--lag {options.lag:g}", "give seconds from -1 to 1")
+    if options.lag != "auto" and not -1 <= options.lag <= 1:
+        raise InputError(f"--lag {options.lag:g}", "give seconds from -1 to 1, or auto")
     if not 10 <= options.fps <= 120:
         raise InputError(f"--fps {options.fps:g}", "give 10 to 120 frames per second")
     names = [(_plain(options.speaker or path.resolve().parent.name), _plain(path.stem)) for path in options.videos]
@@ -186,12 +189,34 @@ def _take(path: Path, subject: str, sentence: str, options: PrepareOptions, prog
     tracked = track_video(path, progress=progress)
     if not tracked.found.mean() > 0.9:
         raise InputError(f"{path}: the face is seen in {100 * tracked.found.mean():.0f} % of the frames only")
-    sound, motion = aligned(sound, tracked.motion.resample(options.fps), options.lag)
+    lag = lag_of(sound, tracked.motion, str(path)) if options.lag == "auto" else options.lag
+    sound, motion = aligned(sound, tracked.motion.resample(options.fps), lag)
     spoken, rest = spoken_motion(motion)
     rig = load_rig(motion.rig)
     neutral = rig.vertices(rest, tracked.identity)[0]
     offsets = np.tensordot(spoken, rig.expressions_for(tracked.identity), 1)
     return Take(subject, sentence, sound, neutral, np.asarray(offsets, np.float32))
+
+
+def lag_of(sound: Audio, motion: FaceMotion, name: str) -> float:
+    """Seconds by which the picture comes after the sound, minus if before, as the mouth follows the sound best.
+
+    0 for clips under :data:`_LONG_ENOUGH` seconds, and where another lag is hardly better than none.
+    """
+    from mien.metrics import log_mel, sync_score
+
+    if motion.duration < _LONG_ENOUGH:
+        log.warning("%s: too short to measure how sound and picture lie; taken as they are", name)
+        return 0.0
+    mouth = np.stack([motion.column(shape) for shape in motion.expression_names if shape.startswith(_SPOKEN)], 1)
+    try:
+        heard = log_mel(sound, motion.fps, len(motion)).reshape(len(motion), 5, -1)[:, 2]  # without its neighbours
+        score = sync_score(heard, mouth, motion.fps)
+    except ValueError:  # a mouth that does not move
+        return 0.0
+    lag = score.lag if score.best - score.at_zero > _WORTH_MOVING else 0.0
+    log.info("%s: the picture comes %+.0f ms after the sound", name, 1000 * lag)
+    return lag
 
 
 def aligned(sound: Audio, motion: FaceMotion, lag: float) -> tuple[Audio, FaceMotion]:

@@ -15,7 +15,7 @@ from mien.errors import InputError
 from mien.motion.voca import OFFICIAL_SPEAKERS, load_voca
 from mien.perception.speech import analyse
 from mien.training.datasets.vocaset import Frames, open_vocaset
-from mien.training.prepare import PrepareOptions, Take, aligned, prepare, spoken_motion, write_dataset
+from mien.training.prepare import PrepareOptions, Take, aligned, lag_of, prepare, spoken_motion, write_dataset
 from mien.training.recipes.voca import run, split, start_basis
 from mien.training.train import TrainVocaOptions
 from mien.types import ARKIT_NAMES, Audio, FaceMotion
@@ -151,6 +151,20 @@ def test_lag_is_taken_out():
     assert (len(same), later.column("jawOpen")[0]) == (32000, pytest.approx(0.1))
     later, same = aligned(sound, motion, -0.2)
     assert (len(same), later.samples[0]) == (50, pytest.approx(0.1))
+
+
+def test_a_lag_is_measured():
+    rng = np.random.default_rng(0)
+    fps, n = 25, 250
+    loud = np.repeat(np.convolve(rng.random(n), np.ones(4) / 4, "same"), 16000 // fps).astype(np.float32)
+    sound = Audio(np.clip(0.3 * loud**3 * rng.normal(size=len(loud)), -1, 1).astype(np.float32), 16000)
+    level = loud[:: 16000 // fps]
+    for late in (0, 4, -3):
+        jaw = np.clip(np.roll(level, late) + 0.02 * rng.normal(size=n), 0, 1)
+        motion = FaceMotion.zeros(n, fps).with_columns({"jawOpen": jaw})
+        assert lag_of(sound, motion, "clip") == pytest.approx(late / fps, abs=0.5 / fps)
+    assert lag_of(sound, motion[:100], "short") == 0
+    assert lag_of(sound, FaceMotion.zeros(n, fps), "still") == 0
 
 
 def take(subject, sentence, n=10, seed=0):
