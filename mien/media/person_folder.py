@@ -117,12 +117,14 @@ class Person:
 
     Attributes:
         folder: where it is.
+        made_with: version of mien.
         crop_size: side of the crops, px.
         settings: with which options it was made.
         clips: in the order they were given.
     """
 
     folder: Path
+    made_with: str
     crop_size: int
     settings: Mapping[str, Any]
     clips: tuple[PersonClip, ...]
@@ -360,10 +362,11 @@ def load_person(folder: str | Path) -> Person:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         _check_format(path, manifest, "mien.Person")
         entries = [(str(entry["name"]), int(entry["n_frames"])) for entry in manifest["clips"]]
-        crop_size, settings = int(manifest["crop_size"]), dict(manifest["settings"])
+        made_with, crop_size = str(manifest["mien"]), int(manifest["crop_size"])
+        settings = dict(manifest["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: damaged ({error})", _REMEDY) from error
-    return Person(folder, crop_size, settings, tuple(_listed(folder, entries)))
+    return Person(folder, made_with, crop_size, settings, tuple(_listed(folder, entries)))
 
 
 def _listed(folder: Path, entries: Sequence[tuple[str, int]]) -> Iterator[PersonClip]:

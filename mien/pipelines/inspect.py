@@ -19,7 +19,7 @@ class InspectOptions:
     """Say what a file is: picture, sound, video, frames, motion or rig; and, if mien made it, with what."""
 
     file: tyro.conf.Positional[Path]
-    """The file, or a folder of frames."""
+    """The file, a folder of frames, or a person's folder."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Inspection:
 
     Attributes:
         file: its path.
-        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"motion"``, ``"rig"``, ``"scene (glTF)"``,
-            ``"emotion (table)"``, ``"action units (OpenFace CSV)"`` or ``"arrays"``.
+        kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"person"``, ``"motion"``, ``"rig"``,
+            ``"scene (glTF)"``, ``"emotion (table)"``, ``"action units (OpenFace CSV)"`` or ``"arrays"``.
         figures: names and values, in the order to show them.
         provenance: the record mien left in it, or ``None``.
     """
@@ -55,9 +55,12 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         FormatError: if it is nothing that mien knows.
     """
     from mien.media.image import require_file
+    from mien.media.person_folder import MANIFEST
     from mien.media.provenance import read_provenance
 
     path = options.file
+    if (path / MANIFEST).exists():
+        return _person(path)
     if path.is_dir():
         kind, figures = "frames", _frames(path)
         return Inspection(path, kind, figures, read_provenance(path))
@@ -73,6 +76,21 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
 
 
 Found = tuple[str, dict[str, Any]]
+
+
+def _person(path: Path) -> Inspection:
+    from mien.media.person_folder import load_person
+
+    person = load_person(path)
+    figures = {
+        "clips": len(person.clips),
+        "frames": sum(map(len, person.clips)),
+        "seconds": round(sum(clip.motion.duration for clip in person.clips), 2),
+        "crops": f"{person.crop_size} px",
+        "without face": sum(int((~clip.found).sum()) for clip in person.clips),
+    }
+    made = {"software": f"mien {person.made_with}", "synthetic": False, "verb": "prepare"}
+    return Inspection(path, "person", figures, {**made, "settings": dict(person.settings)})
 
 
 def _arrays(path: Path) -> Found | None:

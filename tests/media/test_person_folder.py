@@ -61,7 +61,7 @@ def test_round_trip(tmp_path):
     clip, picture = some_person(tmp_path)
     person = load_person(tmp_path)
     (read,) = person.clips
-    assert person.crop_size == 64 and person.settings == {"crop_size": 64}
+    assert (person.made_with, person.crop_size) == ("0.1.0", 64) and person.settings == {"crop_size": 64}
     for name in ("cameras", "landmarks", "found", "boxes", "sharpness", "blinks", "va", "shot"):
         np.testing.assert_array_equal(getattr(read, name), getattr(clip, name))
     np.testing.assert_array_equal(read.motion.expression, clip.motion.expression)

@@ -18,6 +18,7 @@ from mien.media.image import read_image
 from mien.media.person_folder import crop_from_image, load_person
 from mien.media.video import VideoReader, write_video
 from mien.perception.tracking import track_video
+from mien.pipelines.inspect import InspectOptions, inspect
 from mien.pipelines.prepare import PrepareOptions, prepare
 
 N, PART = 40, 12
@@ -58,6 +59,8 @@ def test_a_row_and_a_crop_for_every_frame(folder, clip):
     assert np.abs(read.motion.expression - whole.motion.expression).mean() < 0.03
     assert read.emotion.probabilities.shape == (N, 8) and read.units.values.shape[0] == N
     assert soundfile.info(read.sound).duration == pytest.approx(N / 25, abs=0.1)
+    look = inspect(InspectOptions(folder))
+    assert look.kind == "person" and look.figures["frames"] == N and "verb" in str(look)
     crops = [read.crop(i) for i in range(N)]
     assert crops[0].shape == (96, 96, 3) and (read.sharpness > 0).all()
     for i in (0, 20, 39):  # the crop shows what the box says, and the whole head is in it
