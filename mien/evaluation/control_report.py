@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.evaluation.control import ControlOptions, ControlResult, Played
-from mien.evaluation.leakage import FACTORS, GOAL_LEAKAGE, MEASURES, NATURAL
+from mien.evaluation.leakage import FACTORS, GOAL_LEAKAGE, GOAL_SPEARMAN, MEASURES, NATURAL
 from mien.evaluation.report import Report, curves, made_record, paragraph, picture, table, write_text
 
 
@@ -19,7 +19,6 @@ def write(options: ControlOptions, result: ControlResult, played: Sequence[Playe
     Raises:
         OutputError: if the place cannot be written.
     """
-
     assert options.output is not None
     inputs: dict[str, Path | None] = {f"portrait {i + 1}": path for i, path in enumerate(options.portraits)}
     inputs |= {f"speech {i + 1}": path for i, path in enumerate(options.speech)} | {"landmarker": options.landmarker}
@@ -45,19 +44,19 @@ def write(options: ControlOptions, result: ControlResult, played: Sequence[Playe
 
 
 def _page(result: ControlResult, played: Sequence[Played], record: Mapping[str, Any]) -> str:
-
     names = [factor.name for factor in FACTORS]
     report = Report(
         "What each control moves",
-        f"{result.clips} clips of {len({p.portrait for p in played})} portraits and {len({p.voice for p in played})} "
-        "voices. Rows are controls, swept through their range; columns are what was seen to move, in standard "
+        f"{result.clips} clips; portraits: {len({p.portrait for p in played})}, voices: {len({p.voice for p in played})}. "
+        "Rows are controls, swept through their range; columns are what was seen to move, in standard "
         "deviations of real clips. The diagonal should be large, everything else small.",
     )
-    rows, shades = [], {}
+    rows, shades, answers = [], {}, {dose.control: dose.spearman for dose in result.doses}
     for i, (control, row) in enumerate(result.matrix.items()):
         rows.append([control, *((cell.mean, f"{cell.low:.2f} to {cell.high:.2f}") for cell in row.values())])
         for j, (name, cell) in enumerate(row.items(), 1):
-            shades[i, j] = "#d9ead9" if name == control else "#f4c7bd" if cell.mean > GOAL_LEAKAGE else "#f7f7f2"
+            missed = answers[control] < GOAL_SPEARMAN if name == control else cell.mean > GOAL_LEAKAGE
+            shades[i, j] = "#f4c7bd" if missed else "#d9ead9" if name == control else "#f7f7f2"
     note = (
         f"Mean over portraits and voices of the largest change in the sweep, and its 95 % bootstrap interval. "
         f"Red: above {GOAL_LEAKAGE:g}."

@@ -76,9 +76,9 @@ def write_text(path: Path, text: str) -> None:
 
 def made_record(verb: str, inputs: Mapping[str, Path | None], options: Any) -> dict[str, Any]:
     """What a report says of itself: mien's version, those of what it stands on, settings, and hashes of the inputs."""
-    from mien.media.provenance import provenance
+    from mien.media.provenance import provenance, to_text
 
-    record = provenance(verb, inputs=inputs, settings=asdict(options), synthetic=False)
+    record = json.loads(to_text(provenance(verb, inputs=inputs, settings=asdict(options), synthetic=False)))
     libraries = ("numpy", "scipy", "opencv-python-headless", "mediapipe", "av", "torch", "fer")
     found = {name: version(name) for name in libraries if any(True for _ in Distribution.discover(name=name))}
     return {**record, "versions": {"python": platform.python_version(), **found}}
