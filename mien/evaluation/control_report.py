@@ -47,7 +47,8 @@ def _page(result: ControlResult, played: Sequence[Played], record: Mapping[str, 
     names = [factor.name for factor in FACTORS]
     report = Report(
         "What each control moves",
-        f"{result.clips} clips; portraits: {len({p.portrait for p in played})}, voices: {len({p.voice for p in played})}. "
+        f"{result.clips} clips; portraits: {len({p.portrait for p in played})}, "
+        f"voices: {len({p.voice for p in played})}. "
         "Rows are controls, swept through their range; columns are what was seen to move, in standard "
         "deviations of real clips. The diagonal should be large, everything else small.",
     )
@@ -59,7 +60,7 @@ def _page(result: ControlResult, played: Sequence[Played], record: Mapping[str, 
             shades[i, j] = "#f4c7bd" if missed else "#d9ead9" if name == control else "#f7f7f2"
     note = (
         f"Mean over portraits and voices of the largest change in the sweep, and its 95 % bootstrap interval. "
-        f"Red: above {GOAL_LEAKAGE:g}."
+        f"Red: above {GOAL_LEAKAGE:g}; on the diagonal a rank correlation under {GOAL_SPEARMAN:g}."
     )
     report.section("Leakage", table(["control", *names], rows, shades=shades), paragraph(note, note=True))
     others = list(next(iter(result.beside.values())))
