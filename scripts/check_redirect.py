@@ -10,7 +10,7 @@ emotion, the mean over sources (and tries):
     kept     the same after the speech is kept, as the output is drawn
     r        correlation of the lip aperture with the source's, on the rig
     closed   share of the source's closed frames (aperture below 10 % of its 95th percentile) that stay closed
-    cycle    there and back: root mean square error over the source's standard deviation (NED)
+    cycle    there and back to the source's own style: root mean square error over the standard deviation (NED)
 
 With --render the videos among the sources are drawn, tracked again, and r, closed and kept are measured on that.
 """
@@ -67,12 +67,12 @@ def report(name: str, rows: Sequence[Sequence[float]]) -> None:
     print(f"{name:<26} " + " ".join(f"{value:7.2f}" for value in values), flush=True)
 
 
-def there_and_back(editor: NedEditor, motion: FaceMotion, style: Array) -> float:
-    """The error of the paper's cycle: back to the source's own style, window by window."""
-    source = editor.values(motion)
-    away = editor.translate(source, style)
-    back = editor.translate(away, editor.own_styles(motion))
-    return float(np.sqrt(np.mean((back - source) ** 2)) / source.std(0).mean())
+def there_and_back(source: FaceMotion, away: FaceMotion, weights: Path | None, calibrated: bool) -> float:
+    """The error of a motion that was translated to a style and then back to its own."""
+    plan = plan_spans([EmotionSpan(None)], len(source), source.fps)
+    back = ned_motion(away, plan, [source], weights=weights, calibrated=calibrated)
+    before, after = (np.stack([motion.column(name) for name in FEELING], 1) for motion in (source, back))
+    return float(np.sqrt(np.mean((after - before) ** 2)) / np.sqrt(before.var(0).mean()))
 
 
 def drawn(path: Path, seen: Track, motion: FaceMotion) -> Track:
@@ -117,8 +117,7 @@ def main() -> None:
             r, closed = speech(rig_aperture(source), rig_aperture(kept))
             cycle = float("nan")
             if method != "rules":
-                style = editor.label_style(emotion) if reference is None else editor.reference_style(reference)
-                cycle = there_and_back(editor, source, style)
+                cycle = there_and_back(source, full, options.weights, method != "network alone")
             after = posture(kept)
             if options.render and path in videos:
                 again = drawn(path, videos[path], replace(kept, head_pose=source.head_pose))
