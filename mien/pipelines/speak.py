@@ -35,7 +35,7 @@ class SpeakOptions:
     """
 
     portrait: Annotated[Path, arg(aliases=("-p",))]
-    """Picture of one face: photo, painting or drawing."""
+    """Picture of one face: photo, painting or drawing. Or the folder of a person, made by mien person."""
 
     speech: Annotated[Path, arg(aliases=("-s",))]
     """Sound file, or a video whose sound is used."""
@@ -53,8 +53,9 @@ class SpeakOptions:
     text: str | None = None
     """What is said (English), or a .txt file with it; makes the lips more exact."""
 
-    renderer: Literal["warp", "mesh"] = "warp"
-    """warp moves the photo itself; mesh shows the same motion on a shaded 3D face."""
+    renderer: Literal["warp", "mesh", "person"] = "warp"
+    """warp moves the photo itself; mesh shows the same motion on a shaded 3D face; person draws a person's folder anew,
+    as mien train renderer has learned it."""
 
     fps: float = 25
     """Frames per second, 10 to 120."""
@@ -102,6 +103,8 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     from mien.media.image import read_image, require_file
     from mien.perception.speech import analyse
     from mien.perception.tracking import track_image
+    from mien.pipelines.dsm import is_trained
+    from mien.pipelines.speak_person import person_emotion, person_portrait
 
     _check_numbers(options)
     direction = with_style(Direction.parse(options.direction), options.style)
@@ -110,14 +113,24 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
         require_file(path, "motion file or video")
     progress = progress or Silent()
     text = read_text(options.text)
+    person = options.portrait if options.portrait.is_dir() else None
     with progress.stage("portrait", 1) as stage:
-        picture = read_image(options.portrait, max_side=options.max_size)
-        portrait = track_image(picture, face=options.face, name=options.portrait)
+        if person is not None:
+            portrait = person_portrait(person)
+        else:
+            picture = read_image(options.portrait, max_side=options.max_size)
+            portrait = track_image(picture, face=options.face, name=options.portrait)
         stage.advance()
     speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, text, progress)
-    motion = perform(
-        direction, speech, rest=portrait.rest, identity=portrait.identity, seed=options.seed, progress=progress
+    felt = (
+        person_emotion(person, direction, len(speech), options.fps, portrait.rest)
+        if person is not None and is_trained(person)
+        else None
     )
+    motion = perform(
+        direction, speech, rest=portrait.rest, identity=portrait.identity, felt=felt, seed=options.seed,
+        progress=progress,
+    )  # fmt: skip
     write(portrait, motion, progress)
     return SpeakResult(options.output, len(motion), motion.fps, motion.duration, speech.source)
 
@@ -145,6 +158,7 @@ def perform(
     *,
     rest: FaceMotion | None = None,
     identity: FaceIdentity | None = None,
+    felt: FaceMotion | None = None,
     seed: int = 0,
     voca: Voca | None = None,
     progress: Progress | None = None,
@@ -156,6 +170,7 @@ def perform(
         speech: what is said.
         rest: the expression of the photo that will move, one frame; ``None`` for a neutral face.
         identity: whose photo it is.
+        felt: the emotion lane, where it is not the generic one.
         seed: of everything random.
         voca: the network of ``lips.source: voca``; ``None`` takes the one that ships.
         progress: told about reference clips that have to be tracked.
@@ -189,7 +204,9 @@ def perform(
     events = schedule(n, fps, rate=rate, events=direction.blink.events, speech=speech, seed=seed)
     return compose(
         restyle_lips(mouth, style) if asked is None else mouth,
-        emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, rest=rest, seed=seed),
+        emotion=emotion(direction.emotion_curve(n, fps, style["tempo"]), fps, rest=rest, seed=seed)
+        if felt is None
+        else felt,
         blink=blinks(n, fps, events),
         gaze=gaze(
             n,
@@ -261,8 +278,12 @@ def _absolute(motion: FaceMotion, rest: FaceMotion) -> FaceMotion:
     return replace(motion, expression=np.clip(motion.expression + rest.expression, 0, 1))
 
 
-def _frames(renderer: str, portrait: Portrait, motion: FaceMotion) -> Iterator[Frame]:
-    if renderer == "mesh":
+def _frames(options: SpeakOptions, portrait: Portrait, motion: FaceMotion) -> Iterator[Frame]:
+    if options.renderer == "person":
+        from mien.pipelines.speak_person import person_frames
+
+        return person_frames(options.portrait, motion, portrait.rest)
+    if options.renderer == "mesh":
         from mien.rendering.mesh import MeshRenderer
 
         return MeshRenderer(portrait).render(motion)
@@ -278,6 +299,8 @@ def _check_numbers(options: SpeakOptions) -> None:
     ):  # fmt: skip
         if not low <= value <= high:
             raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+    if options.renderer == "person" and not options.portrait.is_dir():
+        raise InputError("--renderer person needs to know the person", "give -p FOLDER, made by `mien person`")
 
 
 def text_file_of(text: str | None) -> Path | None:
@@ -314,7 +337,8 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
         return provenance("speak", inputs=inputs, settings=settings, seed=options.seed)
 
     text_file = text_file_of(options.text)
-    inputs: dict[str, Path | None] = {"portrait": options.portrait, "speech": options.speech, "text": text_file}
+    who = options.portrait / "manifest.json" if options.portrait.is_dir() else options.portrait
+    inputs: dict[str, Path | None] = {"portrait": who, "speech": options.speech, "text": text_file}
     inputs |= {key: Path(path) for key, path in direction.files.items()}
 
     if options.output.suffix.lower() in (".npz", ".csv"):
@@ -336,7 +360,7 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
     def write_pictures(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
         write_video(
             options.output,
-            track(_frames(options.renderer, portrait, motion), progress, "render", len(motion)),
+            track(_frames(options, portrait, motion), progress, "render", len(motion)),
             motion.fps,
             sound=options.speech,
             provenance=record(),
