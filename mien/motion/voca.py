@@ -59,7 +59,7 @@ EVERY_SPEAKER = "all"
 _HEADER = "mien.Voca"
 _WIDTHS = (32, 32, 64, 64)  # filters of the four convolutions
 _HIDDEN = 128
-_BLOCK = 1024  # frames decoded at a time, so that memory stays flat
+_BLOCK = 128  # frames decoded at a time: memory stays flat, and what is written stays in the cache
 # TensorFlow's fused batch norm raises the 1e-5 asked for to this least value.
 _EPSILON = 1.001e-5
 
@@ -308,7 +308,7 @@ class Voca:
             )
 
     def blocks(self, values: Array, style: str | Mapping[str, float] | None = None) -> Iterator[Array]:
-        """Offsets ``(<= 1024, V, 3)`` in metres piece by piece, for features ``(T, D)`` at the model's rate.
+        """Offsets ``(<= 128, V, 3)`` in metres piece by piece, for features ``(T, D)`` at the model's rate.
 
         Raises:
             InputError: if there is no such style.
