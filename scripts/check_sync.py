@@ -4,13 +4,14 @@
 
 Filmed talking clips of 4 s or more with their own sound; long ones are cut into stretches of 10 s, short ones of one
 speaker joined. Published clips are not all in step themselves, so a stretch is first moved by the median of the shifts
-found best in the other stretches of its file; a file of one stretch is taken as it is. Each is compared with itself
+found best in the other stretches of its speaker; a speaker of one stretch is taken as is. Each is compared with itself
 shifted by 200 ms either way: in step wins if its correlation is the higher one.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,10 +71,10 @@ def main() -> None:
     if not found:
         raise SystemExit(f"check_sync: no clips in {options.data}; name the data folder with --data")
     lags = [sync_score(sound, mouth, fps).lag for _, sound, mouth, fps in found]
-    files = [name.rpartition(" ")[0] for name, *_ in found]
+    speakers = [re.sub(r"(_clip| ).*", "", name) for name, *_ in found]
     won = []
     for i, (name, sound, mouth, fps) in enumerate(found):
-        others = [lag for j, lag in enumerate(lags) if files[j] == files[i] and j != i]
+        others = [lag for j, lag in enumerate(lags) if speakers[j] == speakers[i] and j != i]
         offset = round(float(np.median(others)) * fps) if others else 0
         step = round(SHIFT * fps)
         aligned, late, early = (correlation(sound, mouth, fps, offset + move) for move in (0, step, -step))

@@ -424,9 +424,11 @@ class _Rows:
         if face.any():
             self._put("psnr_face", metrics.psnr(frame, true, face))
             self._put("mapd", metrics.average_pixel_distance(true, frame, face))
-        self._put("ssim", metrics.ssim(frame, true))
         if min(frame.shape[:2]) >= _MS_SSIM_SIDE:
-            self._put("ms_ssim", metrics.ms_ssim(frame, true))
+            for name, value in zip(("ssim", "ms_ssim"), metrics.ssim_and_ms_ssim(frame, true), strict=True):
+                self._put(name, value)
+        else:
+            self._put("ssim", metrics.ssim(frame, true))
         self._put("apd", metrics.average_pixel_distance(true, frame))
         if right > left and bottom > top:
             box = slice(top, bottom), slice(left, right)

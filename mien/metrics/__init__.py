@@ -34,6 +34,7 @@ from mien.metrics.pictures import (
     psnr,
     second_difference,
     ssim,
+    ssim_and_ms_ssim,
 )
 from mien.metrics.statistics import bootstrap_interval, ccc, pearson, r_squared, rmse, spearman
 from mien.metrics.sync import SyncScore, log_mel, sound_level, sync_score
@@ -44,6 +45,6 @@ __all__ = [
     "closure_from_openness", "closure_rate", "cosine_similarity", "emotion_accuracy", "eye_distance", "eye_openness",
     "face_height", "frechet_distance", "head_angles", "head_pose_distance", "landmark_distance", "lip_aperture",
     "lip_vertex_error", "log_mel", "match_events", "mean_vertex_error", "ms_ssim", "pearson", "psnr", "r_squared",
-    "rmse", "second_difference", "silent_lip_stability", "sound_level", "spearman", "ssim", "steadied", "sync_score",
-    "upper_face_dynamics", "va_error",
+    "rmse", "second_difference", "silent_lip_stability", "sound_level", "spearman", "ssim", "ssim_and_ms_ssim",
+    "steadied", "sync_score", "upper_face_dynamics", "va_error",
 ]  # fmt: skip

@@ -57,21 +57,29 @@ def ms_ssim(a: Frame, b: Frame) -> float:
     Raises:
         ValueError: if shapes differ or a side is under 176 px (11 at the coarsest scale).
     """
+    return ssim_and_ms_ssim(a, b)[1]
+
+
+def ssim_and_ms_ssim(a: Frame, b: Frame) -> tuple[float, float]:
+    """Both at once, for the finest scale is the same and takes most of the time; see :func:`ms_ssim`.
+
+    Raises:
+        ValueError: if shapes differ or a side is under 176 px.
+    """
     import cv2
 
     x, y = _pair(a, b)
     if min(a.shape[:2]) < _WINDOW * 16:
         raise ValueError(f"MS-SSIM needs at least {_WINDOW * 16} px per side, got {a.shape[1]} x {a.shape[0]}")
-    product = 1.0
-    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
-        full, contrast = _ssim_parts(x, y)
-        last = scale == len(MS_SSIM_WEIGHTS) - 1
-        product *= max(full if last else contrast, 0.0) ** weight
-        if not last:
-            size = x.shape[1] // 2, x.shape[0] // 2
-            even = size[1] * 2, size[0] * 2
-            x, y = (np.asarray(cv2.resize(z[: even[0], : even[1]], size, interpolation=cv2.INTER_AREA)) for z in (x, y))
-    return float(product)
+    parts = [_ssim_parts(x, y)]
+    for _ in MS_SSIM_WEIGHTS[1:]:
+        size = x.shape[1] // 2, x.shape[0] // 2
+        even = size[1] * 2, size[0] * 2
+        x, y = (np.asarray(cv2.resize(z[: even[0], : even[1]], size, interpolation=cv2.INTER_AREA)) for z in (x, y))
+        parts.append(_ssim_parts(x, y))
+    factors = [*(contrast for _, contrast in parts[:-1]), parts[-1][0]]
+    product = np.prod([max(f, 0.0) ** weight for f, weight in zip(factors, MS_SSIM_WEIGHTS, strict=True)])
+    return parts[0][0], float(product)
 
 
 def _ssim_parts(x: Images, y: Images) -> tuple[float, float]:
