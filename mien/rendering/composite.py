@@ -1,9 +1,9 @@
 """A drawn face back into the film it belongs to: no seam, no jaw cut off, as fine as the film.
 
-The drawn window covers the face as it was *and* as it is wanted, so that an opened jaw fits in and the old chin does
-not show under a raised one. Window and picture are joined by Laplacian pyramids (Burt and Adelson, "A multiresolution
-spline", ACM ToG 1983; NED, section 3.4, four levels): coarse brightness fades over a wide band, fine detail over a
-narrow one.
+The drawn face is laid only where it moves: a forehead that rests stays as it was filmed, every hair of it. It covers
+the face as it was *and* as it is wanted, so that an opened jaw fits in and the old chin does not show under a raised
+one. Window and picture are joined by Laplacian pyramids (Burt and Adelson, "A multiresolution spline", ACM ToG 1983;
+NED, section 3.4, four levels): coarse brightness fades over a wide band, fine detail over a narrow one.
 
 A window of 256 px is coarser than a close-up. Detail finer than the window is taken from the frame itself, warped by
 the mesh as the face moves; not inside the mouth and the eyes, which are drawn anew.
@@ -25,22 +25,12 @@ from mien.types import Array, Frame
 LEVELS = 4
 """Of the pyramids at 256 px; one more for each doubling."""
 
-_GROW = 0.04  # of the window's side: how far the drawn part reaches beyond the face
+_STIR = 1.5 / 256
+"""Skin that moves by this share of the window's side is drawn anew fully; smaller movements fade it in."""
+
+_GROW = 0.02  # of the window's side: how far the drawn part reaches beyond the skin that moves
 _BORDER = 0.03  # of the window's side that is never touched
 _HOLES = ("lips_inner", "eye_left", "eye_right")
-
-
-def face_mask(rig: Rig, size: int, *points: Array) -> Array:
-    """``(size, size)`` 0 or 1: the faces with these landmarks ``(478, 3)`` window px, a little larger, all together."""
-    mask = np.zeros((size, size), np.uint8)
-    for at in points:
-        outline = cv2.convexHull(np.rint(at[:468, :2] * 16).astype(np.int32))
-        cv2.fillConvexPoly(mask, outline, 1, cv2.LINE_8, 4)
-    reach = 2 * round(_GROW * size) + 1
-    mask = np.asarray(cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))), np.uint8)
-    edge = max(1, round(_BORDER * size))
-    mask[:edge], mask[-edge:], mask[:, :edge], mask[:, -edge:] = 0, 0, 0, 0
-    return np.asarray(mask, np.float32)
 
 
 def blend(below: Array, above: Array, mask: Array, levels: int = LEVELS) -> Array:
@@ -83,9 +73,10 @@ class Paster:
 
     def __init__(self, rig: Rig, size: int) -> None:
         self._rig, self._size = rig, size
+        self._drawer = Conditioner(rig, size)
         self._conditioners: dict[int, Conditioner] = {}
 
-    def paste(self, picture: Frame, drawn: Frame, box: Array, own: Array, wanted: Array, opacity: float = 1.0) -> Frame:
+    def paste(self, picture: Frame, drawn: Frame, box: Array, own: Array, wanted: Array) -> Frame:
         """The picture with the drawn face in it; pixels away from the face stay as they are, byte for byte.
 
         Args:
@@ -94,7 +85,6 @@ class Paster:
             box: ``(3,)`` left, top and side of the window in picture px.
             own: ``(478, 3)`` window px, landmarks as the frame shows them.
             wanted: the same as they are drawn.
-            opacity: of the drawn face.
         """
         left, top, right, bottom = _whole(box, picture.shape[:2])
         if right <= left or bottom <= top:
@@ -111,7 +101,7 @@ class Paster:
             )
 
         above = placed(drawn.astype(np.float32), cv2.INTER_CUBIC)
-        mask = placed(face_mask(self._rig, self._size, own, wanted), cv2.INTER_LINEAR) * opacity
+        mask = placed(self.mask(own, wanted), cv2.INTER_LINEAR)
         if scale > 1:
             above += self._detail(below, scale, shift, own, wanted)
         levels = LEVELS + max(0, round(np.log2(max(scale, 1e-3))))
@@ -124,6 +114,26 @@ class Paster:
         where = touched & (near > 0)
         part[where] = joined[where].astype(np.uint8)
         return changed
+
+    def mask(self, own: Array, wanted: Array) -> Array:
+        """``(size, size)`` in [0, 1]: where the face moves, and a little around it.
+
+        Args:
+            own: ``(478, 3)`` window px.
+            wanted: ``(478, 3)`` window px.
+        """
+        size = self._size
+        stir = np.linalg.norm((wanted - own)[:, :2], axis=1) / (_STIR * size)
+        for side in ("left", "right"):  # an eye that turns moves no skin
+            rim, iris = self._rig.contours[f"eye_{side}"], self._rig.parts[f"iris_{side}"]
+            stir[rim] = np.maximum(stir[rim], stir[iris].max())
+        values = np.minimum(stir, 1).astype(np.float32)[:, None]
+        mask = np.maximum(*(self._drawer.draw(points, values).carried[..., 0] for points in (own, wanted)))
+        reach = 2 * round(_GROW * size) + 1
+        mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        edge = max(1, round(_BORDER * size))
+        mask[:edge], mask[-edge:], mask[:, :edge], mask[:, -edge:] = 0, 0, 0, 0
+        return np.asarray(cv2.blur(mask, (edge, edge)), np.float32)
 
     def _detail(self, below: Array, scale: float, shift: Array, own: Array, wanted: Array) -> Array:
         """``(h, w, 3)`` what of the frame is finer than the window, moved with the skin."""

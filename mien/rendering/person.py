@@ -16,9 +16,6 @@ from mien.rendering.video import is_own, relative
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
 
-_STIR = 1.5 / 256
-"""Landmarks that move by this share of the window bring the drawn face in fully; smaller movements fade it in."""
-
 
 @dataclass(frozen=True, eq=False)
 class Framing:
@@ -131,7 +128,7 @@ class PersonVideoRenderer:
 
         for drawn in self._renderer.windows(asked()):
             job = jobs.pop(0)
-            yield job.portrait.image if job.opacity == 0 else self._pasted(job, drawn)
+            yield job.portrait.image if job.rests else self._pasted(job, drawn)
 
     def _job(self, portrait: Portrait, row: FaceMotion) -> _Job:
         rig, rest = self._renderer.rig, portrait.rest
@@ -144,16 +141,14 @@ class PersonVideoRenderer:
         own = modelled[0].copy()
         seen = portrait.landmarks.astype(np.float32)
         own[:, :2] = in_window(seen, box, self._size)[:, :2]
-        change = modelled[1] - modelled[0]
-        stir = 0.0 if is_own(portrait, row) else float(np.abs(change).max()) / self._size
-        return _Job(portrait, box, own, own + change, min(stir / _STIR, 1.0))
+        return _Job(portrait, box, own, own + modelled[1] - modelled[0], is_own(portrait, row))
 
     @property
     def _size(self) -> int:
         return self._renderer.size
 
     def _pasted(self, job: _Job, drawn: Frame) -> Frame:
-        return self._paster.paste(job.portrait.image, drawn, job.box, job.own, job.wanted, job.opacity)
+        return self._paster.paste(job.portrait.image, drawn, job.box, job.own, job.wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,4 +157,4 @@ class _Job:
     box: Array
     own: Array
     wanted: Array
-    opacity: float
+    rests: bool
