@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REPORT, PICTURE = "person.json", "person.png"
 
+_WORTH = 0.8  # share of the better of both other errors that the decoder's should stay below
+
 
 @dataclass(frozen=True)
 class PersonOptions:
@@ -116,6 +118,12 @@ def person(options: PersonOptions, progress: Progress | None = None) -> PersonRe
     with atomic_output(folder / PICTURE) as temporary:
         _figure(folder, learned["decoder"]).savefig(temporary, dpi=100)
     warnings = json.loads((folder / "report.json").read_text(encoding="utf-8"))["warnings"]
+    error, other = learned["decoder"]["decoder"], min(learned["decoder"]["mean"], learned["decoder"]["generic"])
+    if error > _WORTH * other:
+        warnings.append(
+            f"the decoder errs only {max(1 - error / other, 0):.0%} less than the better of a mean and a generic face: "
+            "the film shows few moods"
+        )
     return PersonResult(
         output=folder,
         n_clips=len(who.clips),

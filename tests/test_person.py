@@ -28,28 +28,23 @@ def learn(folder, **changes):
     return person(PersonOptions(folder, renderer="none", **changes))
 
 
-def test_it_learns_once_and_says_how_well(prepared):
+def test_it_learns_once_and_again_from_other_film(prepared):
     result = learn(prepared)
     assert result.n_clips == 1 and result.seconds == 8.0 and result.face_psnr is None
-    assert result.warnings == ("8 s are little to learn from",)
+    assert result.warnings[0] == "8 s are little to learn from"
     assert np.asarray(Image.open(prepared / "person.png").convert("RGB")).std() > 5
     weights = prepared / "dsm" / "dsm.safetensors"
     made = weights.stat().st_mtime_ns
     assert learn(prepared) == result
     assert weights.stat().st_mtime_ns == made
-    other = learn(prepared, seed=1)
-    assert weights.stat().st_mtime_ns > made and other.decoder != result.decoder
 
-
-def test_what_was_learned_from_other_film_is_thrown_away(prepared):
-    result = learn(prepared)
     state = json.loads((prepared / "person.json").read_text())
-    state["wish"]["clips"] = ["0" * 63 + "9"]
+    state["wish"]["clips"] = ["0" * 63 + "9"]  # as if it had been learned from another clip
     state["renderer"] = {"face_psnr": 30.0}
     (prepared / "person.json").write_text(json.dumps(state))
     (prepared / "renderer").mkdir()
-    again = learn(prepared)
-    assert again == result and not (prepared / "renderer").exists()
+    assert learn(prepared) == result
+    assert weights.stat().st_mtime_ns > made and not (prepared / "renderer").exists()
 
 
 def test_bad_input_is_refused(prepared, tmp_path, capsys):
