@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,13 +65,19 @@ def test_same_run_twice_and_in_two_parts_gives_the_same_file(official, tmp_path)
     assert files[0] == files[1] == files[2]
 
 
-def test_two_processes_of_torchrun_learn_what_one_does(official, tmp_path):
+def test_two_processes_as_torchrun_starts_them_learn_what_one_does(official, tmp_path, monkeypatch):
     same = ["--epochs", "1", "--batch-size", "15", "--learning-rate", "1e-3", "--features", "deepspeech29", "-q"]
     arguments = ["train", "voca", "-i", str(official), *same]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mien"]
-    limits = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, *arguments, "-o", str(tmp_path / "two")], check=True, capture_output=True, env=limits)
     assert main([*arguments, "-o", str(tmp_path / "one")]) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "mien", *arguments, "-o", str(tmp_path / "two")]
+    second = subprocess.Popen(command, env={**os.environ, **place, "RANK": "1", "OMP_NUM_THREADS": "1"})
+    for name, value in (place | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    assert main([*arguments, "-o", str(tmp_path / "two")]) == 0
+    assert second.wait(timeout=300) == 0
     logs = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("one", "two")]
     for part in ("train", "validation"):
         assert logs[1][part] == pytest.approx(logs[0][part], rel=1e-4)
