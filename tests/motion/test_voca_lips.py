@@ -14,6 +14,7 @@ from mien.metrics import closure_rate  # noqa: E402
 from mien.motion.voca import Voca, VocaConfig, VocaNetwork  # noqa: E402
 from mien.motion.voca_lips import MOUTH, voca_lips  # noqa: E402
 from mien.pipelines.speak import perform  # noqa: E402
+from mien.types import Emotion  # noqa: E402
 
 FPS = 30.0
 INNER = (13, 14)  # landmarks of the inner lips' middles
@@ -67,6 +68,22 @@ def test_a_direction_takes_it_and_lips_meet_on_p_b_m():
     gap = vertices[:, INNER[0], 1] - vertices[:, INNER[1], 1]
     assert closure_rate(gap, 25.0, speech.phones) == 1
     assert gap.max() > 0.008 and motion.column("mouthSmileLeft").max() > 0.2
+
+
+@pytest.mark.parametrize("emotion", list(Emotion))
+def test_the_default_closes_on_p_b_m_and_in_silence_under_every_emotion(emotion):
+    speech = speech_of("AA P AA S B IY AE M OW P UW AA M B AY T EH B AA", fps=25.0)
+    motion = perform(Direction.parse(f"lips: {{source: voca}}\nemotion: {emotion}:1\nblink: 0"), speech)
+    rig = load_rig()
+    vertices = rig.vertices(motion)
+    gap = vertices[:, INNER[0], 1] - vertices[:, INNER[1], 1]
+    assert closure_rate(gap, 25.0, speech.phones) >= 0.95
+    at = np.arange(len(speech)) / 25.0
+    silent = (at < 0.5 - 0.2) | (at > speech.phones[-1].start + 0.2)
+    height = np.linalg.norm(rig.template[10] - rig.template[152])
+    neutral = rig.template[INNER[0], 1] - rig.template[INNER[1], 1]
+    assert np.abs(gap[silent] - neutral).max() < 0.02 * height
+    assert gap.max() > 0.004
 
 
 def test_what_does_not_fit_is_refused():
