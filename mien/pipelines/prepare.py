@@ -17,7 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, MienError, OutputError
 from mien.pipelines.estimate import EmotionEstimator
 from mien.progress import Progress, Silent, Stage
 from mien.types import Array
@@ -158,6 +158,7 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
         InputError: if an option makes no sense, no video can be used, or the folder was begun with other settings.
         OutputError: if the folder holds other things or cannot be written.
         MissingExtraError: if EmoNet is asked for and PyTorch is missing.
+        MienError: if a process at work is killed.
     """
     from mien.media.output import output_error
     from mien.media.person_folder import CLIPS, MANIFEST, read_clip, write_manifest
@@ -316,6 +317,10 @@ def _succeeded(future: Future[int], name: str, failed: dict[str, str], stage: St
         if name not in failed:
             log.warning("%s; left out", error)
         failed[name] = str(error)
+    except BrokenExecutor as error:
+        raise MienError(
+            "a process was ended from outside, for want of memory perhaps", "give the command again, with fewer --jobs"
+        ) from error
     return name not in failed
 
 
@@ -354,6 +359,10 @@ def _begin(end_of_pipe: Connection) -> None:
     """In a new process: one thread per library, no Ctrl-C of its own, and an end when the first process ends."""
     import signal
 
+    import cv2
+
+    cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch is not imported yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("mien").addHandler(logging.NullHandler())
 
@@ -380,13 +389,10 @@ def watch_part(plan: Plan, part: int) -> int:
 
 def _watched(plan: Plan, start: int, stop: int | None, previous: Array | None = None) -> Sight:
     """What is seen between two frames, decoded no larger than the mesh network can make use of."""
-    import cv2
-
     from mien.media.video import VideoReader
     from mien.perception.landmarks import MediapipeBackend, face_box
     from mien.perception.tracking import watch
 
-    cv2.setNumThreads(1)
     reader, backend = VideoReader(plan.video), MediapipeBackend()
     faces = [face for frame in reader.between(start, start + 1) for face in backend.detect(frame, patient=False)]
     chosen = faces[min(plan.face or 1, len(faces)) - 1] if faces else None
@@ -476,8 +482,6 @@ def _same_face(before: Array, found: npt.NDArray[np.bool_], rows: dict[str, Any]
 
 def crop_part(plan: Plan, part: int) -> int:
     """Write the crops of a part; how sharp they are, and what EmoNet sees if it was asked for, goes to ``.work``."""
-    import cv2
-
     from mien.media.person_folder import crop_path, cut_crop, read_clip, write_crop
     from mien.media.video import VideoReader
     from mien.perception.crops import sharpness
@@ -486,7 +490,6 @@ def crop_part(plan: Plan, part: int) -> int:
     path = plan.work / f"crops_{part:04d}.npz"
     if path.exists():
         return len(_load(path)["sharpness"])
-    cv2.setNumThreads(1)
     clip = read_clip(plan.work, plan.name)
     crop_path(plan.folder, plan.name, 0).parent.mkdir(exist_ok=True)
     estimator = EmotionEstimator.named(plan.estimator)
