@@ -29,6 +29,7 @@ _STIR = 1.5 / 256
 """Skin that moves by this share of the window's side is drawn anew fully; smaller movements fade it in."""
 
 _GROW = 0.02  # of the window's side: how far the drawn part reaches beyond the skin that moves
+_LEAST = 1 / 256  # opacity; what is less changes no grey level
 _BORDER = 0.03  # of the window's side that is never touched
 _HOLES = ("lips_inner", "eye_left", "eye_right")
 
@@ -133,7 +134,8 @@ class Paster:
         mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
         edge = max(1, round(_BORDER * size))
         mask[:edge], mask[-edge:], mask[:, :edge], mask[:, -edge:] = 0, 0, 0, 0
-        return np.asarray(cv2.blur(mask, (edge, edge)), np.float32)
+        mask = cv2.blur(mask, (edge, edge))
+        return np.asarray(np.where(mask > _LEAST, mask, 0), np.float32)
 
     def _detail(self, below: Array, scale: float, shift: Array, own: Array, wanted: Array) -> Array:
         """``(h, w, 3)`` what of the frame is finer than the window, moved with the skin."""
