@@ -59,14 +59,14 @@ class ReenactOptions:
     reference: Literal["first", "calm"] = "first"
     """Which frame of the driver counts as the portrait as it is: the first, or the one nearest to a face at rest."""
 
-    head: Annotated[bool, arg(help_behavior_hint="")] = True
-    """Let the head follow."""
+    no_head: bool = False
+    """Leave the head where it is."""
 
-    gaze: Annotated[bool, arg(help_behavior_hint="")] = True
-    """Let the eyes follow."""
+    no_gaze: bool = False
+    """Leave the eyes as they are."""
 
-    blink: Annotated[bool, arg(help_behavior_hint="")] = True
-    """Let the lids follow."""
+    no_blink: bool = False
+    """Leave the lids as they are."""
 
     strength: float = 1.0
     """Factor on the expression, 0 to 2."""
@@ -146,7 +146,7 @@ def reenact(options: ReenactOptions, progress: Progress | None = None) -> Reenac
     source = _read_file(file, options, progress) if file else _read_controls(options.driving)
     manner = Manner(
         relative=source.relative and not options.absolute,
-        head=options.head, gaze=options.gaze, blink=options.blink, strength=options.strength,
+        head=not options.no_head, gaze=not options.no_gaze, blink=not options.no_blink, strength=options.strength,
     )  # fmt: skip
     reference = calmest(source.driver.motion) if options.reference == "calm" else 0
     followed = follow(source.driver, portrait.rest, portrait.identity, manner, reference)
