@@ -105,7 +105,7 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     # What is added fills up what is left to 1, so that articulation over a strong posture is not cut off.
     total = np.where(change > 0, own + np.clip(change, 0, 1) * (1 - own), np.maximum(own + change, 0))
 
-    closed = np.clip(1 - opening / (0.4 * usual), 0, 1)
+    closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
     difference = total @ gaps + rest - gap * (1 + wider * (1 - closed))[:, None]
     excess = (1 - closed) * difference.mean(1) + closed * difference.max(1)
     closing, jaw = -gaps[_INDEX["mouthClose"]].mean(), gaps[_INDEX["jawOpen"]].mean()
