@@ -71,3 +71,19 @@ def write_graph(path: Path, constants: dict[str, np.ndarray]) -> None:
         kind = text(5, text(1, b"dtype") + text(2, number(6, 1)))
         out += text(1, text(1, name.encode()) + text(2, b"Const") + kind + attribute)
     path.write_bytes(out)
+
+
+CELLS = 5
+
+
+def deepspeech_graph(labels: int = 29) -> dict[str, np.ndarray]:
+    """Weights of a small DeepSpeech 0.1 under the names of its graph."""
+    rng = np.random.default_rng(1)
+    sizes = {"1": (494, 12), "2": (12, 12), "3": (12, 8), "5": (2 * CELLS, 12), "6": (12, labels)}
+    found = {f"h{name}": rng.normal(0, 0.3, size) for name, size in sizes.items()}
+    found |= {f"b{name}": rng.normal(0, 0.3, size[1]) for name, size in sizes.items()}
+    for side in ("fw", "bw"):
+        cell = f"bidirectional_rnn/{side}/basic_lstm_cell"
+        found[f"{cell}/kernel"] = rng.normal(0, 0.5, (8 + CELLS, 4 * CELLS))
+        found[f"{cell}/bias"] = rng.normal(0, 0.5, 4 * CELLS)
+    return {name: array.astype(np.float32) for name, array in found.items()}

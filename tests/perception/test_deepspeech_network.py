@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorflow_samples import write_graph
+from tensorflow_samples import CELLS, deepspeech_graph, write_graph
 
 torch = pytest.importorskip("torch")
 
@@ -15,20 +15,6 @@ from mien.perception.deepspeech import KIND  # noqa: E402
 from mien.perception.deepspeech_network import load_deepspeech  # noqa: E402
 from mien.perception.speech_adapters import Listener  # noqa: E402
 from mien.types import Audio  # noqa: E402
-
-CELLS = 5
-
-
-def graph(labels: int = 29) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(1)
-    sizes = {"1": (494, 12), "2": (12, 12), "3": (12, 8), "5": (2 * CELLS, 12), "6": (12, labels)}
-    found = {f"h{name}": rng.normal(0, 0.3, size) for name, size in sizes.items()}
-    found |= {f"b{name}": rng.normal(0, 0.3, size[1]) for name, size in sizes.items()}
-    for side in ("fw", "bw"):
-        cell = f"bidirectional_rnn/{side}/basic_lstm_cell"
-        found[f"{cell}/kernel"] = rng.normal(0, 0.5, (8 + CELLS, 4 * CELLS))
-        found[f"{cell}/bias"] = rng.normal(0, 0.5, 4 * CELLS)
-    return {name: array.astype(np.float32) for name, array in found.items()}
 
 
 def by_hand(weights: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -58,13 +44,15 @@ def by_hand(weights: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_the_network_of_the_graph(tmp_path: Path) -> None:
-    write_graph(tmp_path / "output_graph.pb", graph())
+    write_graph(tmp_path / "output_graph.pb", deepspeech_graph())
     rows = np.random.default_rng(2).normal(size=(23, 494)).astype(np.float32)
-    np.testing.assert_allclose(load_deepspeech(tmp_path / "output_graph.pb")(rows), by_hand(graph(), rows), atol=2e-6)
+    np.testing.assert_allclose(
+        load_deepspeech(tmp_path / "output_graph.pb")(rows), by_hand(deepspeech_graph(), rows), atol=2e-6
+    )
 
 
 def test_features_at_the_video_rate(tmp_path: Path) -> None:
-    write_graph(tmp_path / "output_graph.pb", graph())
+    write_graph(tmp_path / "output_graph.pb", deepspeech_graph())
     listen = Listener(KIND, tmp_path / "output_graph.pb")
     sound = Audio(np.random.default_rng(3).normal(0, 0.1, 16000).astype(np.float32), 16000)
     features = listen(sound, 60)
@@ -76,10 +64,10 @@ def test_features_at_the_video_rate(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "output_graph.pb"
-    write_graph(path, graph(labels=31))
+    write_graph(path, deepspeech_graph(labels=31))
     with pytest.raises(FormatError, match="494 inputs and 31 labels, not 494 and 29"):
         load_deepspeech(path)
-    write_graph(path, {name: array for name, array in graph().items() if "bw" not in name})
+    write_graph(path, {name: array for name, array in deepspeech_graph().items() if "bw" not in name})
     with pytest.raises(FormatError, match=r"not the graph of DeepSpeech 0.1 .*no bw/basic_lstm_cell"):
         load_deepspeech(path)
     with pytest.raises(InputError, match=r"need a recogniser; give --recogniser: the frozen graph"):

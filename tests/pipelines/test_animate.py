@@ -10,6 +10,7 @@ import soundfile
 from fake_speech import make_speech
 from flame_files import talking_flame
 from glb_reader import Glb
+from tensorflow_samples import deepspeech_graph, write_graph
 
 from mien.cli import main
 from mien.face.flame import write_flame
@@ -176,6 +177,17 @@ def test_a_voca_model_moves_the_mouth() -> None:
     mixed = FaceMotion.load("mixed.npz")
     assert not np.array_equal(mixed.expression, ann.expression)
     assert animate("-o", "face.glb", "--voca", "model.safetensors") == 0
+
+
+def test_a_voca_model_listens_with_a_recogniser() -> None:
+    make_voca(Path("logits.safetensors"), columns=29, kind="deepspeech29")
+    write_graph(Path("output_graph.pb"), deepspeech_graph())
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        soundfile.write("voice.wav", 0.1 * rng.normal(size=16000 * N // FPS), 16000)
+        assert animate("-o", f"{name}.npz", "--voca", "logits.safetensors", "--recogniser", "output_graph.pb") == 0
+    one, two = (FaceMotion.load(f"{name}.npz") for name in ("one", "two"))
+    assert np.abs(one.expression - two.expression).max() > 1e-4  # the phones are the same, the sounds are not
 
 
 def test_every_style_side_by_side() -> None:
