@@ -33,7 +33,7 @@ from mien.perception.tracking import Track, track_video
 from mien.pipelines.ned import motion_of, ned_motion
 from mien.rendering.video import WarpVideoRenderer
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_spans
-from mien.types import Array, FaceMotion
+from mien.types import Array, FaceIdentity, FaceMotion
 
 _OPENING = ("mouthClose", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthShrugUpper", "mouthRoll")
 SHAPES = tuple(name for name in FEELING if not name.startswith(_OPENING))
@@ -58,8 +58,12 @@ def speech(source: Array, output: Array) -> tuple[float, float]:
     return pearson(source, output), float(still.mean()) if closed.any() else float("nan")
 
 
-def rig_aperture(motion: FaceMotion) -> Array:
-    return lip_aperture(load_rig().vertices(motion)[:, :478] * 1000)
+def rig_aperture(motion: FaceMotion, identity: FaceIdentity | None) -> Array:
+    """Mean gap of the middle of the lips, metres; lips that press on each other have none."""
+    rig = load_rig()
+    pairs = rig.closures["lips"][2:-2]
+    height = rig.vertices(motion, identity)[..., 1]
+    return np.maximum(height[:, pairs[:, 0]] - height[:, pairs[:, 1]], 0).mean(1)
 
 
 def report(name: str, rows: Sequence[Sequence[float]]) -> None:
@@ -114,7 +118,7 @@ def main() -> None:
             identity = videos[path].identity if path in videos else None
             kept = keep_speech(source, full, identity=identity)
             start, end = posture(source), posture(goal)
-            r, closed = speech(rig_aperture(source), rig_aperture(kept))
+            r, closed = speech(rig_aperture(source, identity), rig_aperture(kept, identity))
             cycle = float("nan")
             if method != "rules":
                 cycle = there_and_back(source, full, options.weights, method != "network alone")
