@@ -180,9 +180,10 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
                 shutil.rmtree(folder / CLIPS / name, ignore_errors=True)
         names += [plan.name for plan in plans if plan.name not in left_out and plan.name not in names]
         if not names:
+            _remove_empty(folder)
             raise InputError(next(iter(left_out.values())), "no video could be used")
         clips = [read_clip(folder, name) for name in names]
-        if missing:
+        if not (folder / MANIFEST).exists():
             write_report(folder, clips, left_out)
             write_manifest(folder, options.crop_size, settings, clips, version("mien"))
         shutil.rmtree(folder / _WORK, ignore_errors=True)
@@ -231,6 +232,16 @@ def _open_folder(folder: Path, settings: dict[str, Any]) -> list[str]:
     (folder / CLIPS).mkdir(exist_ok=True)
     work.write_text(json.dumps({"settings": settings, "clips": names}), encoding="utf-8")
     return names
+
+
+def _remove_empty(folder: Path) -> None:
+    """Nothing is left of a run that found nothing to use, so that another may have other settings."""
+    from mien.media.person_folder import CLIPS
+
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
+    for empty in (folder / CLIPS, folder):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def _plans(options: PrepareOptions) -> list[Plan]:

@@ -100,6 +100,19 @@ def test_killed_and_taken_up_again_it_is_the_same(folder, clip, tmp_path):
     assert made == everything(folder)
 
 
+def test_killed_in_its_very_last_step_it_is_finished(folder, clip, tmp_path):
+    for path, content in everything(folder).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    begun = {"settings": json.loads((tmp_path / "manifest.json").read_text())["settings"], "clips": []}
+    for name in ("manifest.json", "report.json", "report.png"):
+        (tmp_path / name).unlink()
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "settings.json").write_text(json.dumps(begun))
+    prepare(PrepareOptions((clip,), tmp_path, crop_size=96, jobs=1))
+    assert everything(tmp_path) == everything(folder)
+
+
 def test_a_finished_folder_is_left_alone_and_takes_more(folder, clip, tmp_path):
     target = tmp_path / "set"
     target.mkdir()
@@ -178,3 +191,4 @@ def test_parts_that_saw_another_face_are_watched_again(clip, tmp_path):
 def test_nobody_asked_for(clip, tmp_path):
     with pytest.raises((NoFaceError, InputError), match="face 3 asked for"):
         prepare(PrepareOptions((clip,), tmp_path / "a", face=3, jobs=1))
+    assert not (tmp_path / "a").exists()  # another try may have other settings
