@@ -28,6 +28,7 @@ CLIPS = ("video/edtalk/mouth_source.mp4", "video/edtalk/pose_source2.mp4", "vide
          "video/latentsync/*.mp4", "video/styletalk_source/*.mp4")  # fmt: skip
 JOINED = "video/grid_s1/*.mpg"  # 3 s each, of one speaker
 STRETCH, SHIFT = 10.0, 0.2  # seconds
+TRUSTED = 0.25  # a stretch with a lower best score says nothing about its shift
 
 
 def seen(path: Path, observer: Observer) -> tuple[np.ndarray, np.ndarray, float]:
@@ -70,18 +71,18 @@ def main() -> None:
     found = list(stretches(options.data, Observer(options.landmarker)))
     if not found:
         raise SystemExit(f"check_sync: no clips in {options.data}; name the data folder with --data")
-    lags = [sync_score(sound, mouth, fps).lag for _, sound, mouth, fps in found]
+    scores = [sync_score(sound, mouth, fps) for _, sound, mouth, fps in found]
     speakers = [re.sub(r"(_clip| ).*", "", name) for name, *_ in found]
     won = []
     for i, (name, sound, mouth, fps) in enumerate(found):
-        others = [lag for j, lag in enumerate(lags) if speakers[j] == speakers[i] and j != i]
+        others = [s.lag for j, s in enumerate(scores) if speakers[j] == speakers[i] and j != i and s.best > TRUSTED]
         offset = round(float(np.median(others)) * fps) if others else 0
         step = round(SHIFT * fps)
         aligned, late, early = (correlation(sound, mouth, fps, offset + move) for move in (0, step, -step))
         won += [aligned > late, aligned > early]
         print(
             f"{name:36s} in step {aligned:5.2f} (moved {offset / fps:+.2f} s)  200 ms off {late:5.2f} {early:5.2f}  "
-            f"best at {lags[i]:+.2f} s",
+            f"best at {scores[i].lag:+.2f} s",
             flush=True,
         )
     print(f"in step ahead of shifted by {SHIFT:g} s: {sum(won)} of {len(won)}, {np.mean(won):.0%}")
