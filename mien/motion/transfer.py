@@ -29,7 +29,13 @@ _NEARER_MOST = 0.15
 _LIDS = (0.6, 1.6)
 """Portraits with smaller or larger eyes than the driver's move their lids this many times as far, at least and most."""
 
+_OPEN = 0.1
+"""A mouth that begins more open than the photo's by this weight of a shape is taken for open."""
+
 _BLOCK = 64
+_OPENERS = (
+    "jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight",
+)  # fmt: skip
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
 
@@ -155,7 +161,12 @@ def _expression(motion: FaceMotion, own: FaceMotion, rest: FaceMotion, relative:
     """``(T, E)`` to be added to the portrait's weights."""
     if not relative:
         return np.array(motion.expression - rest.expression)
-    change = np.array(motion.expression - own.expression)
+    start = np.array(own.expression)
+    for name in _OPENERS:  # a driver who begins in mid-word must still open lips that are closed in the photo
+        column, shown = motion.expression_names.index(name), float(rest.column(name)[0])
+        if start[0, column] > shown + _OPEN:
+            start[0, column] = shown
+    change = np.array(motion.expression - start)
     for name in _BLINKS:  # as far as the driver's lids have closed of the way they could, so that shut is shut
         column = motion.expression_names.index(name)
         closing = np.maximum(change[:, column], 0) / max(1 - float(own.expression[0, column]), 0.05)

@@ -135,6 +135,13 @@ def test_lids_that_the_driver_shuts_are_shut_whatever_the_tracker_read_before(po
     assert portrait.rest.column("eyeBlinkLeft")[0] + followed.motion.column("eyeBlinkLeft")[1] == pytest.approx(1)
 
 
+def test_a_driver_who_begins_in_mid_word_opens_closed_lips(portrait):
+    speaks = FaceMotion.zeros(3, FPS).with_columns({"jawOpen": [0.6, 0.0, 0.6]})
+    followed = follow(Driver(speaks, np.ones(3)), portrait.rest, portrait.identity, Manner())
+    shown = portrait.rest.column("jawOpen")[0] + followed.motion.column("jawOpen")
+    np.testing.assert_allclose(shown, [0.6, 0, 0.6], atol=1e-6)
+
+
 def test_the_calmest_frame_is_found(acted):
     head = np.full((24, 3), 0.4)
     head[7] = 0
