@@ -37,20 +37,19 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
     "redirect": ("mien.pipelines.redirect", "RedirectOptions", "redirect", "video → the same speech, another emotion"),
     "reenact": ("mien.pipelines.reenact", "ReenactOptions", "reenact", "a clip, a motion or controls move a portrait"),
-    "render": ("mien.pipelines.render", "RenderOptions", "render", "motion + a person's renderer → video of them"),
     "restyle": ("mien.pipelines.restyle", "RestyleOptions", "restyle", "picture + emotion → edited picture"),
     "animate": ("mien.pipelines.animate", "AnimateOptions", "animate", "speech → 3D face: video, glTF, meshes"),
+    "render": ("mien.pipelines.render", "RenderOptions", "render", "motion + a person's renderer → video of them"),
     "track": ("mien.pipelines.track", "TrackOptions", "track", "picture or video → face motion, emotion, action units"),
+    "style": ("mien.pipelines.style", "StyleOptions", "style", "clip → how somebody talks and feels, as numbers"),
     "export": ("mien.pipelines.export", "ExportOptions", "export", "motion → glTF, meshes, Live Link CSV, FLAME"),
-    "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "plot va": ("mien.pipelines.plot", "PlotOptions", "plot", "tables of emotion → pictures over the emotion disc"),
     "plot regions": ("mien.pipelines.plot_regions", "PlotRegionsOptions", "plot_regions", "labels → path over a disc"),
     "inspect": ("mien.pipelines.inspect", "InspectOptions", "inspect", "what a file is and where it came from"),
-    "style": ("mien.pipelines.style", "StyleOptions", "style", "clip → how somebody talks and feels, as numbers"),
+    "assets": ("mien.pipelines.assets", "AssetsOptions", "assets", "official files that do not come with mien"),
     "person": ("mien.person", "PersonOptions", "person", "videos of a person → somebody that redirect knows"),
     "prepare": ("mien.pipelines.prepare", "PrepareOptions", "prepare", "videos of a person → what methods learn from"),
     "prepare voca": ("mien.training.prepare", "PrepareOptions", "prepare", "clips of speakers → data for train voca"),
-    "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
     "train dsm": ("mien.training.train", "TrainDsmOptions", "train_dsm", "person's folder → emotion-to-face network"),
     "train renderer": (
         "mien.training.train",
@@ -58,6 +57,11 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
         "train_renderer",
         "person's folder → what draws them",
     ),
+    "train voca": ("mien.training.train", "TrainVocaOptions", "train_voca", "training data → speech-to-face network"),
+    "train ned": ("mien.training.train", "TrainNedOptions", "train_ned", "clips in emotions → emotion translator"),
+    "train emonet": ("mien.training.train", "TrainEmoNetOptions", "train_emonet", "labelled pictures → EmoNet"),
+    "train ganmut": ("mien.training.train", "TrainGanmutOptions", "train_ganmut", "labelled faces → emotion editor"),
+    "train icface": ("mien.training.train", "TrainIcfaceOptions", "train_icface", "clips of people → face animator"),
     "evaluate": ("mien.evaluation.evaluate", "EvaluateOptions", "evaluate", "videos or motions → a report of measures"),
     "evaluate control": (
         "mien.evaluation.control",
@@ -65,13 +69,17 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
         "evaluate_control",
         "what each control moves, and what it should not",
     ),
-    "train ned": ("mien.training.train", "TrainNedOptions", "train_ned", "clips in emotions → emotion translator"),
-    "train emonet": ("mien.training.train", "TrainEmoNetOptions", "train_emonet", "labelled pictures → EmoNet"),
-    "train ganmut": ("mien.training.train", "TrainGanmutOptions", "train_ganmut", "labelled faces → emotion editor"),
-    "train icface": ("mien.training.train", "TrainIcfaceOptions", "train_icface", "clips of people → face animator"),
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""
+
+_HEADINGS = {
+    "speak": "make pictures and videos",
+    "track": "read faces, look at files",
+    "person": "learn a person, train networks",
+    "evaluate": "measure",
+}
+"""The verb that a group begins with → what the group is for, in ``mien --help``."""
 
 EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 1, 2, 130, 141, 143
 
@@ -169,11 +177,14 @@ def _dispatch(arguments: list[str]) -> int:
 def overview() -> str:
     """The text of ``mien --help``."""
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {name:<{width}}  {line}" for name, (_, _, _, line) in VERBS.items())
+    verbs = "".join(
+        (f"\n{_HEADINGS[name]}:\n" if name in _HEADINGS else "") + f"  {name:<{width}}  {line}\n"
+        for name, (_, _, _, line) in VERBS.items()
+    )
     return (
         "usage: mien VERB [options]\n\n"
         "Give mien a voice, a face and a direction; it returns that person saying it and feeling it.\n\n"
-        f"verbs:\n{verbs}\n\n"
+        f"{verbs.lstrip()}\n"
         "  mien VERB --help   its options\n"
         "  mien --version     the version"
     )
