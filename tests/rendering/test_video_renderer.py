@@ -37,7 +37,7 @@ def test_motion_is_absolute(portrait: Portrait) -> None:
     assert np.array_equal(frame, next(WarpRenderer(resting, filmed=True).render(smiling(1, 0.4))))
 
 
-def test_frames_comein_order_whatever_takes_longest(portrait: Portrait) -> None:
+def test_frames_come_in_order_whatever_takes_longest(portrait: Portrait) -> None:
     amounts = [0.9, 0.0, 0.6, 0.0, 0.2]
     motion = smiling(1, amounts[0])
     for amount in amounts[1:]:
