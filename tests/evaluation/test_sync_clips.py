@@ -1,4 +1,4 @@
-"""The ridge score on filmed talk: in step ahead of shifted, and the delay is found (all clips: scripts/check_sync.py)."""
+"""The ridge score on filmed talk: in step ahead of shifted, the delay found (all clips: scripts/check_sync.py)."""
 
 from pathlib import Path
 
