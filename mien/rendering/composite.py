@@ -28,6 +28,9 @@ LEVELS = 4
 _STIR = 1.5 / 256
 """Skin that moves by this share of the window's side is drawn anew fully; smaller movements fade it in."""
 
+_OUTLINE = 3
+"""So much more the outline has to move: where it hardly does, hair and collar beside it stay as they were filmed."""
+
 _GROW = 0.02  # of the window's side: how far the drawn part reaches beyond the skin that moves
 _LEAST = 1 / 256  # opacity; what is less changes no grey level
 _BORDER = 0.03  # of the window's side that is never touched
@@ -125,6 +128,7 @@ class Paster:
         """
         size = self._size
         stir = np.linalg.norm((wanted - own)[:, :2], axis=1) / (_STIR * size)
+        stir[self._rig.contours["face_oval"]] /= _OUTLINE
         for side in ("left", "right"):  # an eye that turns moves no skin
             rim, iris = self._rig.contours[f"eye_{side}"], self._rig.parts[f"iris_{side}"]
             stir[rim] = np.maximum(stir[rim], stir[iris].max())
