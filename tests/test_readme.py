@@ -25,7 +25,9 @@ def test_python_example_makes_a_video(tmp_path, monkeypatch, sample_portrait):
 
 
 def test_verbs_in_the_table_are_those_of_the_command_line():
-    assert set(re.findall(r"^\| `mien ((?:train|plot) \w+|prepare voca|evaluate control|\w+)", README, re.MULTILINE)) == set(VERBS)
+    assert set(
+        re.findall(r"^\| `mien ((?:train|plot) \w+|prepare voca|evaluate control|\w+)", README, re.MULTILINE)
+    ) == set(VERBS)
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
