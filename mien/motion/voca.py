@@ -420,8 +420,8 @@ def save_voca(path: str | Path, model: Voca) -> None:
 def load_voca(name_or_path: str | Path = "default") -> Voca:
     """The model that ships with mien, a ``.safetensors`` of :func:`save_voca`, or the official one.
 
-    The official one is a TensorFlow checkpoint (``gstep_52280.model``, a pair of ``.index`` and ``.data``), which is read
-    without TensorFlow, or an ``.npz`` of its variables.
+    The official one is a TensorFlow checkpoint (``gstep_52280.model``, a pair of ``.index`` and ``.data``), which is
+    read without TensorFlow, or an ``.npz`` of its variables.
 
     Raises:
         AssetError: if there is no such model.
