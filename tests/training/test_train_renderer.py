@@ -11,6 +11,7 @@ from person_samples import filmed, make_person, small_portrait, some_motion
 from safetensors.torch import load_file
 
 from mien.errors import FormatError, InputError
+from mien.pipelines.render import RenderOptions, render
 from mien.rendering.fast import FAST_FILE, FastConfig, FastNetwork, FastRenderer, load_person_renderer
 from mien.rendering.person import PersonVideoRenderer, draw_motion
 from mien.training import loop, renderer_report
@@ -137,6 +138,17 @@ def test_in_a_film_own_rows_are_the_film_and_others_move_the_face(run, portrait:
     lips = portrait.landmarks[13, :2].astype(int)
     assert changed[lips[1] - 3 : lips[1] + 8, lips[0] - 5 : lips[0] + 5].mean() > 0.5
     assert not changed[:3].any() and not changed[:, :3].any()  # the picture's border is not the face
+
+
+def test_the_verb_draws_a_motion_file(run, folder: Path, tmp_path: Path) -> None:
+    motion = tmp_path / "motion.npz"
+    some_motion(4).save(motion)
+    result = render(RenderOptions(motion, folder, tmp_path / "frames"))
+    assert (result.n_frames, result.fps) == (4, 25.0)
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 4
+    with pytest.raises(InputError, match="mien train renderer -i"):
+        render(RenderOptions(motion, tmp_path, tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_drawn_frames_are_nearer_to_the_film_than_the_still_is(run, portrait: Portrait) -> None:
