@@ -218,7 +218,8 @@ class PersonTask:
                 picture = drawn[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
                 shown += [crop, (recalled.mixed * 255).astype(np.uint8), np.ascontiguousarray(picture)]
         captions = ["filmed", "from memory", "drawn"] * _SHOWN
-        write_image(self._folder / "preview.png", contact_sheet(shown, captions, columns=3, width=256))
+        if world()[0] == 0:
+            write_image(self._folder / "preview.png", contact_sheet(shown, captions, columns=3, width=256))
         return {name: float(np.mean(values)) for name, values in sums.items()}
 
 
