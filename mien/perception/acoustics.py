@@ -144,7 +144,7 @@ def _by_block(samples: Array, function: Callable[[Array], tuple[Array, ...]], n_
 
 
 def _level_and_pitch(windows: Array) -> tuple[Array, ...]:
-    n_fft = 2048
+    n_fft = 1024  # holds a window and the longest lag, so that the correlation does not wrap around
     window = np.hanning(_WINDOW).astype(np.float32)
     frames = (windows - windows.mean(axis=1, keepdims=True)) * window
     power = np.square(np.abs(np.fft.rfft(frames, n_fft)))

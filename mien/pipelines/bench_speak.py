@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.background import in_background
 from mien.direction import Direction
 from mien.errors import InputError
 from mien.pipelines.bench_row import BenchRow
@@ -193,10 +194,12 @@ def _job(portrait_path: Path, speech_path: Path, target: Path) -> _Run:
     from mien.rendering.warp import WarpRenderer
 
     clock = _Clock()
+    sound = read_audio(speech_path, SPEECH_RATE)
+    heard = in_background(lambda: analyse(sound, 25))
     portrait = track_image(read_image(portrait_path))
     clock.lap("portrait")
-    speech = analyse(read_audio(speech_path, SPEECH_RATE), 25)
-    clock.lap("speech")
+    speech = heard.result()
+    clock.lap("speech, rest of it")
     motion = perform(Direction.parse(SCENE), speech, rest=portrait.rest)
     clock.lap("motion")
     renderer = WarpRenderer(portrait)

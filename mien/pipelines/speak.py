@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tyro.conf import arg
 
+from mien.background import in_background
 from mien.direction import Direction, Lips, StyleChoice
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.progress import Progress, Silent, track
@@ -114,6 +115,8 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     progress = progress or Silent()
     text = read_text(options.text)
     person = options.portrait if options.portrait.is_dir() else None
+    sound = read_audio(options.speech, SPEECH_RATE)
+    heard = in_background(lambda: analyse(sound, options.fps, text, progress))
     with progress.stage("portrait", 1) as stage:
         if person is not None:
             portrait = person_portrait(person)
@@ -121,7 +124,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
             picture = read_image(options.portrait, max_side=options.max_size)
             portrait = track_image(picture, face=options.face, name=options.portrait)
         stage.advance()
-    speech = analyse(read_audio(options.speech, SPEECH_RATE), options.fps, text, progress)
+    speech = heard.result()
     felt = (
         person_emotion(person, direction, len(speech), options.fps, portrait.rest)
         if person is not None and is_trained(person)
