@@ -12,6 +12,11 @@
 An error says what was found, where, and what to do. Programming mistakes stay ``TypeError``, ``ValueError`` and so on.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MienError(Exception):
     """Base of all errors a user can mend.
@@ -53,3 +58,21 @@ class OutputError(MienError):
 
 class MissingExtraError(MienError):
     """An optional package is needed."""
+
+
+@contextmanager
+def needs_torch(what: str) -> Iterator[None]:
+    """Around imports of PyTorch, or of modules that import it: one clear line where it is not installed.
+
+    Args:
+        what: that needs it.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(f"{what} needs PyTorch", "pip install 'mien[networks]'") from error

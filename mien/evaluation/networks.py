@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import FormatError, InputError, MissingExtraError
+from mien.errors import FormatError, InputError, needs_torch
 from mien.types import Array, Frame
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ class Lpips:
     """
 
     def __init__(self, backbone: Path, linear: Path) -> None:
-        try:
+        with needs_torch("LPIPS"):
             import torch
             from torch import nn
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("LPIPS needs PyTorch", "pip install 'mien[networks]'") from error
         from mien.assets import load_tensors
 
         weights, lines = load_tensors(backbone), load_tensors(linear)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_torch
 from mien.pipelines.bench_row import BenchRow
 from mien.progress import Progress, track
 
@@ -59,12 +59,10 @@ def bench_emonet(options: BenchOptions, progress: Progress) -> EmoNetBench:
     Raises:
         MissingExtraError: if PyTorch is missing.
     """
-    try:
+    with needs_torch("EmoNet"):
         import torch
 
         from mien.perception.emonet import EmoNet, EmoNetReader
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("EmoNet needs PyTorch", "pip install 'mien[networks]'") from error
     torch.manual_seed(0)
     network = EmoNet().eval()
     readers = [EmoNetReader(network, "float32"), EmoNetReader(network)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_torch
 from mien.pipelines.bench_row import BenchRow, table
 from mien.progress import Progress, track
 
@@ -89,12 +89,10 @@ def bench_icface(options: BenchOptions, progress: Progress) -> ImageBench:
 
 def _compared(name: str, make: Callable[[], tuple[nn.Module, int]], repeats: int, progress: Progress) -> ImageBench:
     """Time both engines in turn on random weights, which compute as long as trained ones."""
-    try:
+    with needs_torch(name):
         import torch
 
         from mien.engine import engine_of, fast
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{name} needs PyTorch", "pip install 'mien[networks]'") from error
     torch.manual_seed(0)
     network, n_controls = make()
     engines: tuple[Engine, Engine] = ("float32", "auto")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_torch
 from mien.pipelines.bench_row import BenchRow
 from mien.progress import Progress, track
 
@@ -81,12 +81,10 @@ def bench_voca(options: BenchOptions, progress: Progress) -> VocaBench:
     Raises:
         MissingExtraError: if PyTorch is missing.
     """
-    try:
+    with needs_torch("VOCA"):
         import torch
 
         from mien.motion.voca import Voca, VocaConfig, VocaNetwork
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("VOCA needs PyTorch", "pip install 'mien[networks]'") from error
     torch.manual_seed(0)
     config = VocaConfig()
     model = Voca(config, VocaNetwork(config).eval())

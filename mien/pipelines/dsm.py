@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, needs_torch
 from mien.motion.va_path import span_path
 from mien.spans import EmotionPlan, certainty
 from mien.types import Array, FaceMotion
@@ -84,12 +84,8 @@ def load_decoder(person: Path | None) -> Dsm:
         MissingExtraError: if PyTorch is not installed.
     """
     path = weights_of(person)
-    try:
+    with needs_torch("DSM"):
         from mien.motion.dsm import load_dsm
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("DSM needs PyTorch", "pip install 'mien[networks]'") from error
     model = load_dsm(path)
     if model.config.estimator != "own":
         raise InputError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, needs_torch
 from mien.types import Array, EmotionTrack, Frame, Portrait
 
 if TYPE_CHECKING:
@@ -50,10 +50,8 @@ class EmotionEstimator:
 
     @cached_property
     def _emonet(self) -> EmoNetReader:
-        try:
+        with needs_torch("EmoNet"):
             from mien.perception.emonet import EmoNetReader, load_emonet
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("EmoNet needs PyTorch", "pip install 'mien[networks]'") from error
         assert self.weights is not None
         return EmoNetReader(load_emonet(self.weights))
 

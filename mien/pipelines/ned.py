@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.direction import LABELS
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, needs_torch
 from mien.progress import Progress
 from mien.spans import EmotionPlan
 from mien.types import Array, FaceMotion
@@ -132,12 +132,8 @@ def editor_of(weights: Path | None) -> NedEditor:
         MissingExtraError: if PyTorch is not installed.
         InputError: if the weights cannot be used.
     """
-    try:
+    with needs_torch("NED"):
         from mien.motion.ned import NedEditor, load_ned
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("NED needs PyTorch", "pip install 'mien[networks]'") from error
     return NedEditor(load_ned(weights or "default"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, needs_torch
 
 if TYPE_CHECKING:
     from mien.engine import Engine
@@ -34,15 +34,11 @@ def load_window_renderer(path: Path, engine: Engine = "auto") -> WindowRenderer:
     file = trained_file(path)
     if file is None:
         raise InputError(f"{path}: no trained renderer of a person there", f"run `mien train renderer -i {path}`")
-    try:
+    with needs_torch("a person renderer"):
         import torch
 
         from mien.rendering.fast import FastRenderer, load_person_renderer
         from mien.rendering.neural_person import NeuralWindowRenderer, load_neural_person
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("a person renderer needs PyTorch", "pip install 'mien[networks]'") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if file.name == NEURAL_FILE:
         return NeuralWindowRenderer(load_neural_person(file), engine, device)

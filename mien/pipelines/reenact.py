@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from tyro.conf import arg
 
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, OutputError, needs_torch
 from mien.progress import Progress, Silent, track
 from mien.types import ARKIT_NAMES, ActionUnits, Array, FaceMotion, Frame, Portrait
 
@@ -299,12 +299,8 @@ def _is_file(path: Path) -> bool:
 def _icface(options: ReenactOptions) -> Icface | None:
     if options.renderer != "icface":
         return None
-    from mien.errors import MissingExtraError
-
-    try:
+    with needs_torch("ICface"):
         from mien.rendering.icface import load_icface
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ICface needs PyTorch", "pip install 'mien[networks]'") from error
     assert options.weights is not None
     return load_icface(options.weights)
 

@@ -12,7 +12,7 @@ import numpy as np
 from tyro.conf import arg
 
 from mien.direction import LABEL_ANGLES, LABELS, Direction, EmotionKey, sample_keyframes
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, OutputError, needs_torch
 from mien.progress import Progress, Silent, track
 from mien.types import Array, Frame, Portrait
 
@@ -232,12 +232,8 @@ def _point(text: str) -> EmotionKey:
 def _ganmut(options: RestyleOptions) -> GanmutEditor | None:
     if options.weights is None:
         return None
-    from mien.errors import MissingExtraError
-
-    try:
+    with needs_torch("GANmut"):
         from mien.rendering.ganmut import GanmutEditor, load_ganmut
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("GANmut needs PyTorch", "pip install 'mien[networks]'") from error
     editor = GanmutEditor(load_ganmut(options.weights))
     if editor.config.code_dim != 2 and (options.plane is not None or options.grid):
         raise InputError(f"{options.weights}: its space has three dimensions, not a plane", "choose by --emotion")

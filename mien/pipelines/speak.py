@@ -16,7 +16,7 @@ from tyro.conf import arg
 
 from mien.background import in_background
 from mien.direction import Direction, Lips, StyleChoice
-from mien.errors import InputError, MissingExtraError, OutputError
+from mien.errors import InputError, OutputError, needs_torch
 from mien.progress import Progress, Silent, track
 from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
 
@@ -257,10 +257,8 @@ def open_voca(name_or_path: str | Path = "default") -> Voca:
         AssetError: if there is no such model.
         FormatError: if the file is damaged or something else.
     """
-    try:
+    with needs_torch("VOCA"):
         from mien.motion.voca import load_voca
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("VOCA needs PyTorch", "pip install 'mien[networks]'") from error
     return load_voca(name_or_path)
 
 

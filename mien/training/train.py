@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_torch
 from mien.progress import Progress
 
 
@@ -100,12 +100,8 @@ def train_voca(options: TrainVocaOptions, progress: Progress | None = None) -> T
         InputError: if the data or the numbers cannot be used, or the folder holds another run.
         FormatError: if data or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.voca import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -170,12 +166,8 @@ def train_dsm(options: TrainDsmOptions, progress: Progress | None = None) -> Tra
         InputError: if the person or the numbers cannot be used, or the folder holds another run.
         FormatError: if data or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.dsm import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -252,12 +244,8 @@ def train_emonet(options: TrainEmoNetOptions, progress: Progress | None = None) 
         InputError: if the pictures or the numbers cannot be used, or the folder holds another run.
         FormatError: if the table, the weights or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.emonet import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -346,12 +334,8 @@ def train_ned(options: TrainNedOptions, progress: Progress | None = None) -> Tra
         InputError: if the data or the numbers cannot be used, or the folder holds another run.
         FormatError: if data or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.ned import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -421,15 +405,11 @@ def train_renderer(options: TrainRendererOptions, progress: Progress | None = No
         InputError: if the person or the numbers cannot be used, or the folder holds another run.
         FormatError: if data or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         if options.method == "fast":
             from mien.training.recipes.person import run
         else:
             from mien.training.recipes.head2head import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -500,12 +480,8 @@ def train_ganmut(options: TrainGanmutOptions, progress: Progress | None = None) 
         InputError: if pictures or numbers cannot be used, or the folder holds another run.
         FormatError: if the table or checkpoints are damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.ganmut import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
 
 
@@ -574,10 +550,6 @@ def train_icface(options: TrainIcfaceOptions, progress: Progress | None = None) 
         InputError: if clips or numbers cannot be used, or the folder holds another run.
         FormatError: if a clip or a checkpoint is damaged.
     """
-    try:
+    with needs_torch("training"):
         from mien.training.recipes.icface import run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtraError("training needs PyTorch", "pip install 'mien[networks]'") from error
     return run(options, progress)
