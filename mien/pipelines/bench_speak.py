@@ -109,11 +109,12 @@ def bench_speak(options: BenchOptions, progress: Progress) -> SpeakBench:
         InputError: if the portrait or the speech cannot be used.
     """
     portrait, speech = options.portrait or sample_portrait(), options.speech or sample_speech()
-    with progress.stage("speed", len(options.sizes) * options.repeats) as stage:
-        speed = [_speed(portrait, speech, size, options.repeats, stage) for size in options.sizes]
+    # Memory first: a process's peak counts from what its parent held when it started, and the speeds hold frames.
     with progress.stage("start-up and memory"):
         help_seconds = _help_seconds()
         memory = _memory(portrait, speech, options.minutes) if options.minutes else {}
+    with progress.stage("speed", len(options.sizes) * options.repeats) as stage:
+        speed = [_speed(portrait, speech, size, options.repeats, stage) for size in options.sizes]
     return SpeakBench(speed, help_seconds, memory)
 
 
