@@ -196,6 +196,7 @@ def _curve(axes: Any, log: Path) -> None:
         axes.set_axis_off()
         return
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    axes.plot([e.get("minutes", e["epoch"]) for e in entries], [e["validation"].get("total", np.nan) for e in entries])
+    minutes = [e.get("minutes", e["epoch"]) for e in entries]
+    axes.plot(minutes, [e["validation"].get("total", np.nan) for e in entries], marker=".")  # one epoch is a dot
     axes.set(xlabel="minutes", ylabel="loss")
     axes.grid(alpha=0.3)

@@ -267,8 +267,8 @@ def write_report(
     figure = Figure(figsize=(10, 3 + 2.5 * len(worst)), layout="constrained")
     grid = figure.add_gridspec(1 + len(worst), 3)
     axes = figure.add_subplot(grid[0, :])
-    axes.plot([c["cpu_minutes"] for c in curve], [c["face_psnr"] for c in curve])
-    axes.set(xlabel="minutes of processor time", ylabel="face PSNR, dB, on frames to stop by")
+    axes.plot([c["cpu_minutes"] for c in curve], [c["face_psnr"] for c in curve], marker=".")
+    axes.set(xlabel="minutes of processor time", ylabel="face PSNR, dB", title="on the frames that say when to stop")
     axes.grid(alpha=0.3)
     pictures = zip(worst, draw(renderer, frames, np.array(worst), modelled=False), strict=True)
     for line, (row, picture) in enumerate(pictures, 1):
