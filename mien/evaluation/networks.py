@@ -40,7 +40,7 @@ class Lpips:
         with needs_torch("LPIPS"):
             import torch
             from torch import nn
-        from mien.assets import load_tensors
+        from mien.media.weights import load_tensors
 
         weights, lines = load_tensors(backbone), load_tensors(linear)
         self._torch = torch

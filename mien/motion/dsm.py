@@ -25,7 +25,6 @@ Convention: ``va`` is ``(T, 2)``, valence first, in [-1, 1].
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,11 +32,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.errors import FormatError, InputError
+from mien.errors import InputError
+from mien.media.weights import part_of, save_weights, stored_weights
 from mien.types import ARKIT_NAMES, Array, FaceMotion
 
 DSM_FORMAT = 1
@@ -202,10 +200,9 @@ def cloud_of(va: Array, seconds: Array) -> Array:
 
 def save_dsm(path: str | Path, model: Dsm) -> None:
     """Write ``.safetensors``: weights, cloud and resting face, and the configuration in the header."""
-    header = json.dumps({"version": DSM_FORMAT, "config": asdict(model.config)})
-    tensors = {f"network.{name}": value.detach().contiguous() for name, value in model.network.state_dict().items()}
+    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     tensors |= {"cloud": torch.from_numpy(np.array(model.cloud)), "own": torch.from_numpy(np.array(model.own))}
-    save_file(tensors, path, metadata={_HEADER: header})
+    save_weights(path, tensors, _HEADER, {"version": DSM_FORMAT, "config": asdict(model.config)})
 
 
 def load_dsm(path: str | Path) -> Dsm:
@@ -215,26 +212,13 @@ def load_dsm(path: str | Path) -> Dsm:
         InputError: if there is no such file.
         FormatError: if it is something else, damaged, or of a newer format.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        header = json.loads(metadata[_HEADER])
-        if header["version"] > DSM_FORMAT:
-            raise ValueError(f"version {header['version']}, this mien reads up to {DSM_FORMAT}")
+    with stored_weights(
+        path, _HEADER, DSM_FORMAT, what="a decoder of `mien train dsm`", remedy="train one with `mien train dsm`"
+    ) as (header, tensors):
         config = _config(header["config"])
         network = ExpressionDecoder(config)
-        prefix = "network."
-        network.load_state_dict(
-            {n.removeprefix(prefix): tensor for n, tensor in tensors.items() if n.startswith(prefix)}
-        )
+        network.load_state_dict(part_of(tensors, "network."))
         return Dsm(config, network.eval(), tensors["cloud"].numpy(), tensors["own"].numpy())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file", "make one with `mien train dsm`") from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise FormatError(
-            f"{path}: not a decoder of `mien train dsm`, or damaged ({error})", "train it again"
-        ) from error
 
 
 def _config(content: Mapping[str, Any]) -> DsmConfig:

@@ -30,8 +30,7 @@ Convention: time first; the jaw's opening in rad comes first in a frame, then th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import as_file, files
 from itertools import pairwise
@@ -41,13 +40,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
 from mien.direction import ALIASES
 from mien.errors import FormatError, InputError
+from mien.media.weights import load_header, load_state, load_tensors, part_of, save_weights
 from mien.types import ARKIT_NAMES, Array, Emotion, FaceMotion
 
 _BLOCK = 512  # windows translated at a time, so that memory stays flat
@@ -540,9 +537,9 @@ def _blocks(rows: Array) -> Iterator[Array]:
 
 def save_ned(path: str | Path, networks: NedNetworks) -> None:
     """Write ``.safetensors``: what translates (all but the discriminator), and the configuration in its header."""
-    header = json.dumps({"version": NED_FORMAT, "config": asdict(networks.config)})
+    header = {"version": NED_FORMAT, "config": asdict(networks.config)}
     state = {name: value for name, value in networks.state_dict().items() if not name.startswith("discriminator.")}
-    save_file(state, path, metadata={_HEADER: header})
+    save_weights(path, state, _HEADER, header)
 
 
 def load_ned(name_or_path: str | Path = "default") -> NedNetworks:
@@ -568,19 +565,17 @@ def load_ned(name_or_path: str | Path = "default") -> NedNetworks:
     for name, network in networks.named_children():
         if own is not None and name == "discriminator":
             continue
-        tensors = load_tensors(path, part=name) if flat is None else _part(flat, name)
+        tensors = load_tensors(path, part=name) if flat is None else part_of(flat, f"{name}.")
         load_state(network, tensors, path, what=f"NED {name}")
     return networks.eval()
 
 
 def _own_config(path: Path) -> NedConfig | None:
     """What :func:`save_ned` wrote beside the weights; ``None`` if another program wrote them."""
-    with safe_open(path, "pt") as file:
-        header = (file.metadata() or {}).get(_HEADER)
-    if header is None:
+    content = load_header(path, _HEADER)
+    if not content:
         return None
     try:
-        content = json.loads(header)
         if content["version"] > NED_FORMAT:
             raise ValueError(f"version {content['version']}, this mien reads up to {NED_FORMAT}")
         config = content["config"]
@@ -588,7 +583,3 @@ def _own_config(path: Path) -> NedConfig | None:
         return NedConfig(**{**config, "expression_names": tuple(config["expression_names"])})
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: not a NED model of mien, or damaged ({error})", "train it again") from error
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

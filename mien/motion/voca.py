@@ -20,7 +20,6 @@ Convention: metres at zero pose; frames per second are the model's own; speakers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import as_file, files
@@ -30,13 +29,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.assets import load_npz
 from mien.errors import AssetError, FormatError, InputError
+from mien.media.weights import save_weights, stored_weights
 from mien.tensorflow_files import read_checkpoint
 from mien.types import ARKIT_NAMES, Array, FaceMotion, SpeechFeatures
 
@@ -412,9 +410,8 @@ def _tensorflow_names() -> dict[str, str]:
 
 def save_voca(path: str | Path, model: Voca) -> None:
     """Write ``.safetensors``: the weights, and the configuration in its header."""
-    header = json.dumps({"version": VOCA_FORMAT, "config": asdict(model.config)})
-    # A single entry, for the order of several would differ from run to run.
-    save_file(model.network.state_dict(), path, metadata={_HEADER: header})
+    header = {"version": VOCA_FORMAT, "config": asdict(model.config)}
+    save_weights(path, model.network.state_dict(), _HEADER, header)
 
 
 def load_voca(name_or_path: str | Path = "default") -> Voca:
@@ -424,7 +421,8 @@ def load_voca(name_or_path: str | Path = "default") -> Voca:
     read without TensorFlow, or an ``.npz`` of its variables.
 
     Raises:
-        AssetError: if there is no such model.
+        AssetError: if there is no model of that name.
+        InputError: if there is no such file.
         FormatError: if the file is damaged or something else.
     """
     path = Path(name_or_path)
@@ -441,21 +439,10 @@ def load_voca(name_or_path: str | Path = "default") -> Voca:
 
 
 def _read(path: Path) -> Voca:
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        header = json.loads(metadata[_HEADER])
-        if header["version"] > VOCA_FORMAT:
-            raise ValueError(f"version {header['version']}, this mien reads up to {VOCA_FORMAT}")
-        config = _config(header["config"])
-        return _model(config, state)
-    except FileNotFoundError:
-        raise AssetError(f"{path}: no such file", "check the path") from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise FormatError(
-            f"{path}: not a VOCA model of mien, or damaged ({error})", "train or download it again"
-        ) from error
+    with stored_weights(
+        path, _HEADER, VOCA_FORMAT, what="a VOCA model of mien", remedy="train one with `mien train voca`"
+    ) as (header, state):
+        return _model(_config(header["config"]), state)
 
 
 def _config(content: Mapping[str, Any]) -> VocaConfig:

@@ -34,8 +34,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
 from mien.engine import Engine, engine_of, fast
+from mien.media.weights import load_state, load_tensors
 from mien.types import Array, Emotion, EmotionTrack, Frame
 
 LABELS_8: tuple[Emotion, ...] = tuple(Emotion)

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
+from mien.media.weights import load_state, load_tensors
 from mien.types import Array, FaceMotion, Frame
 
 Stage = tuple[tuple[int, int, int], ...]

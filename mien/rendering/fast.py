@@ -16,7 +16,6 @@ Convention: pictures are ``(N, C, S, S)`` in [0, 1]; S is a multiple of 16.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -28,14 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mien.engine import Engine, fast
-from mien.errors import FormatError, InputError
 from mien.face.rig import Rig, load_rig
+from mien.media.weights import part_of, save_weights, stored_weights
 from mien.rendering.memory import FaceKeys, FaceMemory, Recalled, Recaller
 from mien.rendering.person import Framing, Wanted
 from mien.rendering.video import in_order
@@ -228,8 +225,7 @@ def save_person(path: str | Path, person: FastPerson) -> None:
         "side": person.framing.side,
         "record": person.record,
     }
-    metadata = {_HEADER: json.dumps(header, sort_keys=True)}
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path, metadata=metadata)
+    save_weights(path, tensors, _HEADER, header)
 
 
 def load_person_renderer(path: str | Path) -> FastPerson:
@@ -239,20 +235,12 @@ def load_person_renderer(path: str | Path) -> FastPerson:
         InputError: if there is no such file.
         FormatError: if it is damaged, something else, or newer.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no trained person there", "train one with `mien train renderer`")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        if header["version"] > FAST_FORMAT:
-            raise ValueError(f"version {header['version']}, this mien reads up to {FAST_FORMAT}")
+    with stored_weights(
+        path, _HEADER, FAST_FORMAT, what="a trained person of mien", remedy="train one with `mien train renderer`"
+    ) as (header, tensors):
         config = FastConfig(header["config"]["size"], tuple(header["config"]["widths"]))
         network = FastNetwork(config)
-        network.load_state_dict(
-            {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-        )
+        network.load_state_dict(part_of(tensors, "network."))
         arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("network.")}
         ends = np.cumsum(arrays["memory.lengths"])
         contents = np.split(arrays["memory.jpeg"], ends[:-1])
@@ -264,11 +252,7 @@ def load_person_renderer(path: str | Path) -> FastPerson:
         )
         identity = FaceIdentity(header["rig"], arrays["identity.betas"], arrays["identity.residual"])
         framing = Framing(float(header["side"]), arrays["framing.middle"], arrays["framing.camera"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, cv2.error) as error:
-        raise FormatError(
-            f"{path}: not a trained person of mien, or damaged ({error})", "train it again with `mien train renderer`"
-        ) from error
-    return FastPerson(network.eval(), memory, identity, framing, header["record"])
+        return FastPerson(network.eval(), memory, identity, framing, header["record"])
 
 
 def _jpeg(picture: Frame) -> npt.NDArray[np.uint8]:
@@ -280,7 +264,7 @@ def _jpeg(picture: Frame) -> npt.NDArray[np.uint8]:
 
 
 def _picture(content: npt.NDArray[np.uint8]) -> Frame:
-    picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if picture is None:
         raise ValueError("a picture of the memory is damaged")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

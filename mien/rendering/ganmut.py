@@ -30,7 +30,6 @@ Kept, because published weights depend on it: covariances of the three-dimension
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,13 +40,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.assets import load_card, load_state, load_tensors
 from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
-from mien.media.output import atomic_output, output_error
+from mien.media.weights import load_header, load_state, load_tensors, save_weights
 from mien.types import Array, Emotion, Frame
 
 LABELS: tuple[Emotion, ...] = (
@@ -533,7 +530,7 @@ def load_ganmut(path: str | Path) -> LinearGenerator | GaussianGenerator:
         code_dim=space.shape[1],
         channels=first.shape[0],
         n_blocks=sum(key.endswith(".main.0.weight") for key in tensors),
-        size=load_card(path, CARD).get("size", GanmutConfig.size),
+        size=load_header(path, CARD).get("size", GanmutConfig.size),
     )
     generator = LinearGenerator(config) if linear else GaussianGenerator(config)
     load_state(generator, tensors, path, what="GANmut")
@@ -550,12 +547,4 @@ def save_ganmut(path: str | Path, generator: Generator) -> None:
         codes = generator.emotion_codes().cpu().tolist()
     emotions = {label.value: code for label, code in zip(LABELS, codes, strict=True)}
     card = {"space": generator.config.space, "size": generator.config.size, "emotions": emotions}
-    with atomic_output(path) as temporary:
-        try:
-            save_file(
-                {key: value.contiguous() for key, value in generator.state_dict().items()},
-                temporary,
-                {CARD: json.dumps(card)},
-            )
-        except OSError as error:
-            raise output_error(path, error) from error
+    save_weights(path, generator.state_dict(), CARD, card)

@@ -25,7 +25,6 @@ Deviations, each for a reason:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,13 +33,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.assets import load_card, load_state, load_tensors
 from mien.engine import Engine, fast
 from mien.errors import FormatError, InputError
-from mien.media.output import atomic_output, output_error
+from mien.media.weights import load_header, load_state, load_tensors, save_weights
 from mien.rendering.vgg import Vgg19, perceptual_loss
 from mien.rotations import matrix_from_axis_angle
 from mien.types import ActionUnits, Array, Frame
@@ -512,7 +509,7 @@ def load_icface(path: str | Path) -> Icface:
         network = _network_for(
             path, tensors, "animator.", has_encoder=any(key.startswith("encoder.") for key in tensors)
         )
-        card = load_card(path, CARD)
+        card = load_header(path, CARD)
         reach = card.get("rotation_range", network.config.rotation_range)
         network.config = replace(network.config, size=card.get("size", IcfaceConfig.size), rotation_range=reach)
         load_state(network, tensors, path, what="ICface")
@@ -543,15 +540,7 @@ def save_icface(path: str | Path, network: Icface) -> None:
     """
     config = network.config
     card = {"controls": [*ROTATIONS, *UNITS], "size": config.size, "rotation_range": config.rotation_range}
-    with atomic_output(path) as temporary:
-        try:
-            save_file(
-                {key: value.contiguous() for key, value in network.state_dict().items()},
-                temporary,
-                {CARD: json.dumps(card)},
-            )
-        except OSError as error:
-            raise output_error(path, error) from error
+    save_weights(path, network.state_dict(), CARD, card)
 
 
 def _official(path: Path) -> dict[str, Tensor]:

@@ -40,8 +40,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
 from mien.errors import FormatError
+from mien.media.weights import load_state, load_tensors
 from mien.types import Array, Frame
 
 Scales = list[list[Tensor]]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from mien.engine import Engine, fast
-from mien.errors import FormatError, InputError
 from mien.face.rig import load_rig
+from mien.media.weights import save_weights, stored_weights
 from mien.rendering.conditioning import Conditioner
 from mien.rendering.neural import HEAD2HEAD, Generator, NeuralRenderer
 from mien.rendering.person import Framing, Wanted
@@ -61,7 +58,7 @@ def save_neural_person(path: str | Path, person: NeuralPerson) -> None:
         "middle": framing.middle.tolist(),
         "camera": framing.camera.tolist(),
     }
-    save_file(tensors, path, metadata={_HEADER: json.dumps(header)})
+    save_weights(path, tensors, _HEADER, header)
 
 
 def load_neural_person(path: str | Path) -> NeuralPerson:
@@ -71,15 +68,13 @@ def load_neural_person(path: str | Path) -> NeuralPerson:
         InputError: if there is no such file.
         FormatError: if it is damaged, something else, or newer.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no trained person there", "train one with `mien train renderer --method head2head`")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        if header["version"] > NEURAL_FORMAT:
-            raise ValueError(f"version {header['version']}, this mien reads up to {NEURAL_FORMAT}")
+    with stored_weights(
+        path,
+        _HEADER,
+        NEURAL_FORMAT,
+        what="a head2head person of mien",
+        remedy="train one with `mien train renderer --method head2head`",
+    ) as (header, tensors):
         generator = Generator(replace(HEAD2HEAD, width=int(header["width"])))
         twins = {name.replace(".conv_block.", _TWIN): value for name, value in tensors.items()}
         generator.load_state_dict({**tensors, **twins})
@@ -87,13 +82,7 @@ def load_neural_person(path: str | Path) -> NeuralPerson:
         framing = Framing(
             float(header["side"]), np.array(header["middle"], np.float32), np.array(header["camera"], np.float32)
         )
-        size = int(header["size"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise FormatError(
-            f"{path}: not a head2head person of mien, or damaged ({error})",
-            "train it again with `mien train renderer --method head2head`",
-        ) from error
-    return NeuralPerson(generator.eval(), size, identity, framing)
+        return NeuralPerson(generator.eval(), int(header["size"]), identity, framing)
 
 
 class NeuralWindowRenderer:

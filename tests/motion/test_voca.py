@@ -357,7 +357,7 @@ def test_the_official_checkpoint_is_read_without_tensorflow(model, tmp_path):
 
 
 def test_bad_model_files(model, tmp_path):
-    with pytest.raises(AssetError, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         load_voca(tmp_path / "none.safetensors")
     with pytest.raises(AssetError, match="no such VOCA model"):
         load_voca("vocca")

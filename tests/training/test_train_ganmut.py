@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mien.assets import load_card
 from mien.errors import InputError
+from mien.media.weights import load_header
 from mien.rendering.ganmut import CARD, LABELS, GanmutConfig, GanmutEditor, LinearGenerator, load_ganmut, save_ganmut
 from mien.training.datasets.emotion_pictures import open_pictures
 from mien.training.recipes.ganmut import UprightFaces, run, split
@@ -83,7 +83,7 @@ def test_both_networks_learn(faces, crops, tmp_path):
 
 def test_axes_stand_in_the_file_by_name(tmp_path):
     save_ganmut(tmp_path / "a.safetensors", LinearGenerator(GanmutConfig(**SMALL)))
-    emotions = load_card(tmp_path / "a.safetensors", CARD)["emotions"]
+    emotions = load_header(tmp_path / "a.safetensors", CARD)["emotions"]
     assert list(emotions) == [label.value for label in LABELS]
     assert np.hypot(*emotions["happy"]) == pytest.approx(1, abs=1e-5)
 

@@ -23,10 +23,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mien.assets import load_state, load_tensors
 from mien.errors import InputError
 from mien.media.image import write_image
 from mien.media.sheet import contact_sheet
+from mien.media.weights import load_state, load_tensors
 from mien.progress import Progress
 from mien.rendering.conditioning import Conditioner
 from mien.rendering.neural import (
