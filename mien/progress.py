@@ -43,9 +43,21 @@ class Silent:
         return nullcontext(_SilentStage())
 
 
-def track(items: Iterable[T], progress: Progress | None, name: str, total: int | None = None) -> Iterator[T]:
-    """``items`` one by one, each reported to ``progress`` (``None`` is silent) as done when the next is asked for."""
+def track(
+    items: Iterable[T], progress: Progress | None, name: str, total: int | None = None, done: int = 0
+) -> Iterator[T]:
+    """``items`` one by one, each reported to ``progress`` (``None`` is silent) as done when the next is asked for.
+
+    Args:
+        items: what is worked on.
+        progress: who is told.
+        name: of the stage.
+        total: how many there are, with those that ``done`` counts.
+        done: how many an earlier run has done.
+    """
     with (progress or Silent()).stage(name, total) as stage:
+        if done:
+            stage.advance(done)
         for item in items:
             yield item
             stage.advance()

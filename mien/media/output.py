@@ -70,7 +70,7 @@ def check_output(path: str | Path, *, folder: bool = False, inputs: Iterable[Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         _check_replaceable(target, folder)
-        probe = _temporary(target)
+        probe = temporary_path(target)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -91,7 +91,7 @@ def atomic_output(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
             only the writer knows whether reading or writing failed.
     """
     target = check_output(path, folder=folder)
-    temporary = _temporary(target)
+    temporary = temporary_path(target)
     try:
         if folder:
             temporary.mkdir()
@@ -101,10 +101,11 @@ def atomic_output(path: str | Path, *, folder: bool = False) -> Iterator[Path]:
         except OSError as error:
             raise output_error(path, error) from error
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _temporary(target: Path, kind: str = "part") -> Path:
+def temporary_path(target: Path, kind: str = "part") -> Path:
+    """A place beside ``target`` for this process alone; what is left there by a killed one, the next run removes."""
     return target.with_name(f".{target.stem}.{kind}-{os.getpid()}{target.suffix}")
 
 
@@ -131,15 +132,15 @@ def _move_into_place(temporary: Path, target: Path) -> None:
     if not target.is_dir():
         temporary.replace(target)
         return
-    old = _temporary(target, "old")  # a folder that is not empty cannot be replaced in one step
+    old = temporary_path(target, "old")  # a folder that is not empty cannot be replaced in one step
     target.rename(old)
     temporary.rename(target)
-    _remove(old)
+    remove(old)
 
 
 def _remove_leftovers(target: Path) -> None:
     """Remove what killed runs left, and put a folder back that was moved aside in the very last step."""
-    pattern = re.compile(rf"\.{re.escape(target.stem)}\.(part|old)-(\d+){re.escape(target.suffix)}")
+    pattern = re.compile(rf"\.{re.escape(target.stem)}\.(part|old|kept)-(\d+){re.escape(target.suffix)}")
     for entry in list(target.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
         if match is None or _is_running(int(match[2])):
@@ -148,7 +149,7 @@ def _remove_leftovers(target: Path) -> None:
             entry.rename(target)
             continue
         log.info("removing %s, left by an interrupted run", entry)
-        _remove(entry)
+        remove(entry)
 
 
 def _is_running(pid: int) -> bool:
@@ -161,7 +162,8 @@ def _is_running(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -6,12 +6,13 @@ Reading gives upright RGB frames one by one; writing takes them one by one, so a
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,22 @@ from mien.errors import FormatError, OutputError
 from mien.media.gif import write_gif
 from mien.media.image import require_file
 from mien.media.output import FRAME_NAME, atomic_output, output_error, reason
+from mien.media.planes import ACCURATE, Coding, Encodable, Filmed, Redrawn, evened, frame_of
 from mien.media.provenance import append_xmp, png_info, to_text
 from mien.media.soundtrack import MP4_SOUND, WEBM_SOUND, Soundtrack
+from mien.media.unfinished import GROWING, Unfinished, segment_name
 from mien.progress import Progress, track
 from mien.types import Frame
 
 log = logging.getLogger(__name__)
 
-BT709 = 1
-"""FFmpeg's number for the colour space of HD video, which every player assumes or honours."""
+_TO_RGB = 2 | ACCURATE | 0x2000  # bilinear, colour interpolated in full
+_CHROMA_LOCATIONS = {"mpeg1video": "center", "mjpeg": "center"}  # elsewhere where H.264 has them
 
-# One VideoReformatter serves all frames of a video: setting it up costs as much as using it.
-# swscale's defaults round down and darken a picture by one level each way; these flags do not.
-_ACCURATE = 0x40000
-_TO_YUV = 4 | _ACCURATE  # bicubic
-_TO_RGB = 2 | _ACCURATE | 0x2000  # bilinear, colour interpolated in full
+_QUEUE_FRAMES = 2
 
-_QUEUE_FRAMES = 8
+SEGMENT = 250
+"""Frames that are encoded on their own, and so can be kept while the next are made; x264 puts no key frame later."""
 
 
 class VideoReader:
@@ -73,7 +73,7 @@ class VideoReader:
             self.has_sound = bool(container.streams.audio)
             self.can_jump = container.format.name.startswith(("mov", "matroska"))
             self.fps = _constant_rate(self.path, stream)
-            self._aspect = float(stream.sample_aspect_ratio or 1)  # width of a pixel over its height
+            self._aspect = Fraction(stream.sample_aspect_ratio or 1)  # width of a pixel over its height
             self._promised = _promised_duration(stream, self.fps)
             self.duration = self._promised or (container.duration and container.duration / av.time_base)
             self.n_frames = None if self.duration is None else max(1, round(self.duration * self.fps))
@@ -103,6 +103,10 @@ class VideoReader:
         Raises:
             FormatError: if the file is damaged further on; frames before that have been yielded.
         """
+        return (filmed.frame for filmed in self.filmed(start, stop, shrink=shrink))
+
+    def filmed(self, start: int = 0, stop: int | None = None, *, shrink: int = 1) -> Iterator[Filmed]:
+        """The frames of :meth:`between` with the pictures they come from, for :class:`mien.media.planes.Redrawn`."""
         end = sys.maxsize if stop is None else stop
         n_frames = 0
         with self._open() as container:
@@ -111,7 +115,8 @@ class VideoReader:
                 wanted = range(max(shown.start, start), min(shown.stop, end))
                 if wanted:
                     frame = _upright(picture, converter, self._aspect, shrink)
-                    yield from (frame for _ in wanted)
+                    filmed = Filmed(frame, picture, self._aspect, _CHROMA_LOCATIONS.get(self.codec))
+                    yield from (filmed for _ in wanted)
                 n_frames = shown.stop
                 if n_frames >= end:
                     return
@@ -149,6 +154,7 @@ class VideoReader:
             container.close()
             raise FormatError(f"{self.path}: has no video, only other streams", "give a video file")
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"chroma_sample_location": "left"}  # as players do where a video does not say
         return container
 
     def _decoded(self, container: Any) -> Iterator[Any]:
@@ -183,7 +189,7 @@ class VideoReader:
 
 def write_video(
     path: str | Path,
-    frames: Iterable[Frame],
+    frames: Iterable[Frame | Redrawn],
     fps: float,
     *,
     sound: str | Path | None = None,
@@ -191,6 +197,7 @@ def write_video(
     crf: int = 18,
     progress: Progress | None = None,
     n_frames: int | None = None,
+    work: Unfinished | None = None,
 ) -> Path:
     """Write frames, and the sound of another file, as a video; the ending decides the format.
 
@@ -202,13 +209,16 @@ def write_video(
     Args:
         path: where to; written whole or not at all.
         frames: pictures of one size, ``(H, W, 3)`` uint8 RGB, not changed afterwards; taken one by one while earlier
-            ones are encoded.
+            ones are encoded. Those of a video that was drawn on come as :class:`mien.media.planes.Redrawn`: its
+            sampling, depth, colours, shape of pixels and turn are kept in MP4, and what was not drawn on is as filmed.
         fps: frames per second.
         sound: a sound file or a video with sound.
         provenance: what :func:`mien.media.provenance.provenance` returned; goes into the metadata.
         crf: quality of H.264, 0 (lossless) to 51; 18 looks like the original.
         progress: sees a stage ``"video"``.
-        n_frames: how many frames will come, for the progress display.
+        n_frames: length of the whole video in frames, for the progress display.
+        work: what an earlier run has finished of this very video, and where this one keeps what it finishes; ``frames``
+            begin with number :func:`n_finished`.
 
     Returns:
         The path of the finished video.
@@ -219,22 +229,33 @@ def write_video(
         ValueError: if there is no frame, or frames differ in size.
     """
     kind = output_kind(path)
-    watched = _checked(track(frames, progress, "video", n_frames))
+    n_done = 0 if work is None else n_finished(path, work)
+    watched = _checked(track(frames, progress, "video", n_frames, n_done))
     if kind in ("gif", "frames") and sound is not None:
         log.warning("%s: %s have no sound; it is left out", path, "GIF files" if kind == "gif" else "frames")
     with atomic_output(path, folder=kind == "frames") as temporary:
         try:
             if kind == "frames":
-                _write_frames(temporary, watched, provenance)
+                _write_frames(temporary, map(frame_of, watched), provenance, work, n_done)
             elif kind == "gif":
-                write_gif(temporary, watched, fps, comment=None if provenance is None else to_text(provenance))
+                write_gif(
+                    temporary, map(frame_of, watched), fps, comment=None if provenance is None else to_text(provenance)
+                )
             else:
-                _write_container(temporary, watched, fps, kind, crf, sound, provenance)
+                _write_container(temporary, watched, fps, kind, crf, sound, provenance, work)
                 if kind == "mp4" and provenance is not None:
                     append_xmp(temporary, provenance)
         except (OSError, av.FFmpegError) as error:
             raise output_error(path, error) from error
     return Path(path)
+
+
+def n_finished(path: str | Path, work: Unfinished) -> int:
+    """How many frames of a video an earlier run has finished; none of a GIF, for its palette is made from all."""
+    kind = output_kind(path)
+    if kind == "frames":
+        return max(0, len(list(work.frames.glob("*.png"))) - 1)  # the last one may be cut off
+    return 0 if kind == "gif" else SEGMENT * len(work.segments)
 
 
 def output_kind(path: str | Path) -> str:
@@ -281,104 +302,180 @@ def _promised_duration(stream: Any, fps: float) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _upright(picture: Any, converter: VideoReformatter, aspect: float, shrink: int = 1) -> Frame:
+def _upright(picture: Any, converter: VideoReformatter, aspect: Fraction, shrink: int = 1) -> Frame:
     width = picture.width if abs(aspect - 1) < 0.01 else 2 * round(picture.width * aspect / 2)
-    size = {"width": round(width / shrink), "height": round(picture.height / shrink)}
-    rgb = converter.reformat(picture, **size, format="rgb24", interpolation=_TO_RGB)
-    array = np.asarray(rgb.to_ndarray(), np.uint8)
-    quarter_turns = round(picture.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
+    size = round(width / shrink), round(picture.height / shrink)
+    # swscale spreads the colours of an odd side over too few pixels.
+    whole = evened(picture) if size == (picture.width, picture.height) else picture
+    shown = size if whole is picture else (whole.width, whole.height)
+    rgb = converter.reformat(whole, *shown, "rgb24", interpolation=_TO_RGB)
+    array = np.asarray(rgb.to_ndarray(), np.uint8)[: size[1], : size[0]]
+    return np.ascontiguousarray(np.rot90(array, round(picture.rotation / 90) % 4))
 
 
-def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+def _checked(frames: Iterable[Frame | Redrawn]) -> Iterator[Frame | Redrawn]:
     """The frames, after a look at whether there are any and all have the first one's shape."""
     shape: tuple[int, ...] | None = None
     try:
-        for frame in frames:
+        for item in frames:
+            frame = frame_of(item)
             if shape is None:
                 shape = frame.shape
             if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
                 raise ValueError(f"frame: expected {shape} (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
-            yield frame
+            yield item
     except OSError as error:  # must not pass for trouble with the output
         raise RuntimeError(f"a frame could not be made: {error}") from error
     if shape is None:
         raise ValueError("frames: expected at least one")
 
 
-def _write_frames(folder: Path, frames: Iterable[Frame], record: Mapping[str, Any] | None) -> None:
+def _write_frames(
+    folder: Path, frames: Iterable[Frame], record: Mapping[str, Any] | None, work: Unfinished | None, n_done: int
+) -> None:
     from PIL import Image
 
     info = png_info(record)
-    for index, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / FRAME_NAME.format(index), compress_level=1, pnginfo=info)
+    place = folder if work is None else work.frames
+    place.mkdir(exist_ok=True)
+    for index, frame in enumerate(frames, n_done):
+        Image.fromarray(frame).save(place / FRAME_NAME.format(index), compress_level=1, pnginfo=info)
+    if work is not None:
+        folder.rmdir()
+        place.rename(folder)
 
 
 def _write_container(
     path: Path,
-    frames: Iterator[Frame],
+    frames: Iterator[Frame | Redrawn],
     fps: float,
     kind: str,
     crf: int,
     sound: str | Path | None,
     record: Mapping[str, Any] | None,
+    work: Unfinished | None,
 ) -> None:
     first = next(frames)
-    height, width = (side + side % 2 for side in first.shape[:2])
-    if first.shape[:2] != (height, width):
-        log.info("%d × %d pixels: written as %d × %d, video needs even sides", *first.shape[1::-1], width, height)
+    coding = Coding.of(first, kind)
+    if coding.size != coding.even_size:
+        log.info(
+            "%d × %d pixels: written as %d × %d, video needs even sides", *coding.size[::-1], *coding.even_size[::-1]
+        )
+    rate = Fraction(fps).limit_denominator(1001)
+
+    def new_segment() -> _Segment:
+        return _Segment(kind, coding, rate, crf, work)
+
     with av.open(path, "w", format=kind, options={"movflags": "faststart"} if kind == "mp4" else {}) as container:
         if record is not None:
             container.metadata["comment"] = to_text(record)
-        stream = _add_stream(container, kind, (height, width), fps, crf)
+        segment = new_segment()
+        stream = container.add_stream_from_template(segment.stream, opaque=True)
+        stream.codec_context.framerate = rate
+        if coding.quarter_turns:
+            stream.set_display_rotation(90 * coding.quarter_turns)
         soundtrack = None if sound is None else Soundtrack(sound, container, MP4_SOUND if kind == "mp4" else WEBM_SOUND)
 
-        converter = VideoReformatter()
+        def put(packets: Iterable[Any], number: int) -> None:
+            """Write the packets of a segment in its place, and the sound that belongs to them."""
+            for packet in packets:
+                late = int(number * SEGMENT / rate / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + late, packet.dts + late, stream
+                if soundtrack is not None:
+                    soundtrack.write_until(float(packet.dts * packet.time_base))
+                container.mux(packet)
 
         def encode(pictures: Iterator[Any]) -> None:
-            for index, picture in enumerate(pictures):
-                converted = converter.reformat(picture, format="yuv420p", dst_colorspace=BT709, interpolation=_TO_YUV)
-                converted.pts, converted.time_base = index, 1 / stream.codec_context.framerate
-                container.mux(stream.encode(converted))
-                if soundtrack is not None:
-                    soundtrack.write_until(index / fps)
-            container.mux(stream.encode(None))
+            nonlocal segment
+            number = 0
+            for file in [] if work is None else work.segments:
+                put(_packets(file), number)
+                number += 1
+            while True:
+                put(segment.encode(islice(pictures, SEGMENT)), number)
+                following = next(pictures, None)
+                if following is None:
+                    break
+                segment.keep(number)
+                pictures = chain((following,), pictures)
+                segment = new_segment()
+                number += 1
             if soundtrack is not None:
                 soundtrack.write_until(float("inf"))
 
         try:
-            # The encoder reads the frames where they lie; copying them would cost a tenth of drawing them.
-            pictures = (
-                av.VideoFrame.from_numpy_buffer(_even(frame), format="rgb24") for frame in chain((first,), frames)
-            )
-            _in_background(encode, pictures)
+            _in_background(encode, chain((first,), frames))
         finally:
+            segment.close()
             if soundtrack is not None:
                 soundtrack.close()
 
 
-def _add_stream(container: Any, kind: str, size: tuple[int, int], fps: float, crf: int) -> Any:
-    rate = Fraction(fps).limit_denominator(1001)
+class _Segment:
+    """An encoder for a stretch of a video that can be decoded without the rest.
+
+    Args:
+        kind: of the video, ``"mp4"`` or ``"webm"``.
+        coding: of the pictures.
+        rate: frames per second.
+        crf: quality.
+        work: where the stretch may be kept.
+    """
+
+    def __init__(self, kind: str, coding: Coding, rate: Fraction, crf: int, work: Unfinished | None) -> None:
+        self._work, self._rate, self._encodable = work, rate, Encodable(coding)
+        self._file = None if work is None else work.folder / GROWING
+        self._container = av.open(self._file or os.devnull, "w", format="null" if self._file is None else "mp4")
+        self.stream = _add_stream(self._container, kind, coding, rate, crf)
+        self._container.start_encoding()
+
+    def encode(self, frames: Iterable[Frame | Redrawn]) -> Iterator[Any]:
+        """Packets that begin at 0."""
+        for index, frame in enumerate(frames):
+            picture = self._encodable(frame)
+            picture.pts, picture.time_base = index, 1 / self._rate
+            yield from self._kept(self.stream.encode(picture))
+        yield from self._kept(self.stream.encode(None))
+
+    def _kept(self, packets: Iterable[Any]) -> Iterator[Any]:
+        for packet in packets:
+            packet.duration = int(1 / self._rate / packet.time_base)
+            if self._file is not None:
+                self._container.mux(packet)
+            yield packet
+
+    def keep(self, number: int) -> None:
+        """It is finished; the next run need not make it again."""
+        self.close()
+        if self._work is not None and self._file is not None:
+            self._work.keep(self._file, segment_name(number))
+
+    def close(self) -> None:
+        """Let go of the encoder."""
+        self._container.close()
+
+
+def _packets(file: Path) -> Iterator[Any]:
+    with av.open(file) as container:
+        yield from (packet for packet in container.demux(video=0) if packet.dts is not None)
+
+
+def _add_stream(container: Any, kind: str, coding: Coding, rate: Fraction, crf: int) -> Any:
+    options: dict[str, Any] = {"rate": rate, "time_base": 1 / rate}
     if kind == "mp4":
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": str(crf)})
+        x264 = {"preset": "veryfast", "crf": str(crf), "x264-params": coding.x264}
+        if coding.chroma_location is not None:
+            x264["chroma_sample_location"] = coding.chroma_location
+        stream = container.add_stream("libx264", **options, options=x264)
     else:
         # Constant quality at the speed meant for live calls; the slower ones take minutes for seconds of video.
         speed = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
-        stream = container.add_stream("libvpx-vp9", rate=rate, options={"crf": str(crf + 6), "b": "0", **speed})
-    stream.height, stream.width = size
-    stream.pix_fmt = "yuv420p"
+        stream = container.add_stream("libvpx-vp9", **options, options={"crf": str(crf + 6), "b": "0", **speed})
+    coding.describe(stream)
     context = stream.codec_context
-    context.colorspace = context.color_primaries = context.color_trc = BT709
-    context.color_range = 1
     context.thread_type = "AUTO"
+    context.flags |= av.codec.context.Flags.global_header
     return stream
-
-
-def _even(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return np.ascontiguousarray(frame)
-    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 class _Cancelled(Exception):
