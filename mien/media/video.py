@@ -24,7 +24,7 @@ from mien.errors import FormatError, OutputError
 from mien.media.gif import write_gif
 from mien.media.image import require_file
 from mien.media.output import FRAME_NAME, atomic_output, output_error, reason
-from mien.media.planes import ACCURATE, Coding, Encodable, Filmed, Redrawn, evened, frame_of
+from mien.media.planes import ACCURATE, Coding, Encodable, Filmed, Redrawn, evened, frame_of, handed_over
 from mien.media.provenance import append_xmp, png_info, to_text
 from mien.media.soundtrack import MP4_SOUND, WEBM_SOUND, Soundtrack
 from mien.media.unfinished import GROWING, Unfinished, segment_name
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _TO_RGB = 2 | ACCURATE | 0x2000  # bilinear, colour interpolated in full
 _CHROMA_LOCATIONS = {"mpeg1video": "center", "mjpeg": "center"}  # elsewhere where H.264 has them
 
-_QUEUE_FRAMES = 2
+_QUEUE_FRAMES = 8
 
 SEGMENT = 250
 """Frames that are encoded on their own, and so can be kept while the next are made; x264 puts no key frame later."""
@@ -404,7 +404,7 @@ def _write_container(
                 soundtrack.write_until(float("inf"))
 
         try:
-            _in_background(encode, chain((first,), frames))
+            _in_background(encode, map(handed_over, chain((first,), frames)))
         finally:
             segment.close()
             if soundtrack is not None:
@@ -429,10 +429,10 @@ class _Segment:
         self.stream = _add_stream(self._container, kind, coding, rate, crf)
         self._container.start_encoding()
 
-    def encode(self, frames: Iterable[Frame | Redrawn]) -> Iterator[Any]:
+    def encode(self, items: Iterable[Any]) -> Iterator[Any]:
         """Packets that begin at 0."""
-        for index, frame in enumerate(frames):
-            picture = self._encodable(frame)
+        for index, item in enumerate(items):
+            picture = self._encodable(item)
             picture.pts, picture.time_base = index, 1 / self._rate
             yield from self._kept(self.stream.encode(picture))
         yield from self._kept(self.stream.encode(None))
