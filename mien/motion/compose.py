@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from mien.face.regions import regions_of_expression
 from mien.face.rig import GAZE_ANGLE, load_rig
+from mien.rotations import matrix_from_axis_angle
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 
 OPENING_IN_SPEECH = {"jaw": 0.25, "lips": 0.75}
@@ -48,7 +49,6 @@ _WIDENERS = ("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStre
 _LID_SHAPES = ("eyeWide", "eyeSquint", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
 _MAX_EYE_TURN = (0.44, 0.61)  # rad of pitch and yaw, 25 and 35 degrees
 _KNEE = 0.8
-_MOUTH_CORNERS = [308, 78]  # inner ones, the subject's left first
 
 _INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
 
@@ -108,7 +108,7 @@ def compose(
     total = _soft_limit(spoken + felt)
     if voice is not None:
         calm, total = (_keep_closures(sums, spoken, photo, identity, voice) for sums in (_soft_limit(spoken), total))
-        total = _part_as_spoken(total, calm, photo, identity)
+        total = _part_as_spoken(total, calm, photo, identity, rest)
     eyes = _turn_eyes(gaze, head)
     total = _set_lids(total, photo, blink, eyes)
     return replace(
@@ -197,36 +197,31 @@ def _touches_mouth() -> Array:
     return np.array([not name.startswith(("brow", "eye")) for name in ARKIT_NAMES], np.float32)
 
 
-@lru_cache(maxsize=1)
-def _lip_widths() -> Array:
-    """``(52,)`` metres by which each expression at weight 1 widens the mouth."""
+def _gaps_along(upright: Array, pairs: npt.NDArray[np.int32]) -> Array:
+    """``(52, P)`` metres that each expression at weight 1 parts pairs of the lips along a direction ``(3,)``."""
     rig = load_rig()
     basis = rig.expression_basis[[rig.expression_index[name] for name in ARKIT_NAMES]]
-    left, right = basis[:, _MOUTH_CORNERS, 0].T
-    return np.asarray((left - right) * _touches_mouth(), np.float32)
+    return np.asarray(((basis[:, pairs] @ upright) @ [1, -1]) * _touches_mouth()[:, None], np.float32)
 
 
-def _part_as_spoken(total: Array, calm: Array, photo: Array, identity: FaceIdentity | None) -> Array:
+def _part_as_spoken(
+    total: Array, calm: Array, photo: Array, identity: FaceIdentity | None, rest: FaceMotion | None
+) -> Array:
     """The lips parted as they would be without feeling: the jaw gives back what an emotion opens, or takes.
 
-    As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it. A mouth that a smile
-    or a frown widens looks more open at the same gap: the gap lies halfway between the same one and the same area.
+    The gap is the one that the photo's camera sees: feelings push lips forward or draw them back, which a head that
+    leans turns into a gap. As the jaw comes up, bared teeth stay bared; where it is up already, the lips close over it.
     """
-    gaps, pairs = _lip_gaps()
-    neutral = load_rig().neutral(identity)
-    own = neutral[pairs[:, 0], 1] - neutral[pairs[:, 1], 1]
+    pairs = _lip_gaps()[1]
+    upright = np.array([0, 1, 0], np.float32) if rest is None else matrix_from_axis_angle(rest.head_pose[0])[1]
+    gaps, own = _gaps_along(upright, pairs), (load_rig().neutral(identity)[pairs] @ upright) @ [1, -1]
     jaw, lips = gaps[_INDEX["jawOpen"]].mean(), -gaps[_INDEX["mouthClose"]].mean()
 
     def gap(weights: Array) -> Array:
         """``(T,)`` metres between the lips as the face shows them."""
         return np.asarray(np.maximum(own + np.clip(weights + photo, 0, 1) @ gaps, 0).mean(1), np.float32)
 
-    def width(weights: Array) -> Array:
-        """``(T,)`` metres between the corners of the mouth."""
-        left, right = neutral[_MOUTH_CORNERS, 0]
-        return np.asarray(left - right + np.clip(weights + photo, 0, 1) @ _lip_widths(), np.float32)
-
-    wanted, total = gap(calm) * np.sqrt(width(calm) / width(total)), total.copy()
+    wanted, total = gap(calm), total.copy()
     for _ in range(3):  # weights end at 0 and 1, so one step may fall short
         excess = gap(total) - wanted
         raised = np.minimum(excess / jaw, np.maximum(JAW_YIELDS * total[:, _INDEX["jawOpen"]], 0))
