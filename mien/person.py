@@ -104,13 +104,15 @@ def person(options: PersonOptions, progress: Progress | None = None) -> PersonRe
     who = load_person(folder)
     learned = _begun(who, options)
     if "decoder" not in learned:
-        from mien.training.train import TrainDsmOptions, train_dsm
+        from mien.training.options import TrainDsmOptions
+        from mien.training.train import train_dsm
 
         trained = train_dsm(TrainDsmOptions(folder, setting=options.setting, seed=options.seed), progress)
         learned["decoder"] = {name: getattr(trained, name) for name in ("decoder", "mean", "generic")}
         _write(folder, learned)
     if options.renderer != "none" and "renderer" not in learned:
-        from mien.training.train import TrainRendererOptions, train_renderer
+        from mien.training.options import TrainRendererOptions
+        from mien.training.train import train_renderer
 
         drawn = train_renderer(TrainRendererOptions(folder, minutes=options.minutes, seed=options.seed), progress)
         learned["renderer"] = {"face_psnr": drawn.face_psnr}

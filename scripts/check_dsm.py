@@ -38,7 +38,8 @@ from mien.perception.tracking import Track, track_video
 from mien.pipelines.dsm import dsm_motion, is_trained, load_decoder
 from mien.pipelines.redirect import RedirectOptions, redirect
 from mien.spans import EmotionSpan, plan_spans
-from mien.training.train import TrainDsmOptions, train_dsm
+from mien.training.options import TrainDsmOptions
+from mien.training.train import train_dsm
 from mien.types import ActionUnits, FaceIdentity
 
 EMOTIONS = ("happy:0.8", "sad:0.8", "anger:0.8", "surprise:0.8")

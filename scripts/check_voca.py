@@ -35,9 +35,9 @@ from mien.motion.voca_lips import MOUTH
 from mien.perception.speech import analyse
 from mien.pipelines.speak import perform
 from mien.training.datasets.vocaset import Clip, Vocaset, open_vocaset
+from mien.training.options import TrainVocaOptions
 from mien.training.prepare import Take, write_dataset
 from mien.training.recipes.voca import run, split
-from mien.training.train import TrainVocaOptions
 from mien.types import Array, Audio
 
 UPPER, LOWER, RIGHT, LEFT = 13, 14, 61, 291  # landmarks of the inner lips' middles and the corners

@@ -29,7 +29,7 @@ from mien.rendering.warp import WarpRenderer
 from mien.training.datasets.person_frames import PersonFrames, Rows
 from mien.training.distributed import agreed, world
 from mien.training.loop import Log
-from mien.training.train import TrainRendererResult
+from mien.training.options import TrainRendererResult
 from mien.types import Frame, Portrait
 
 Mask = npt.NDArray[np.bool_]

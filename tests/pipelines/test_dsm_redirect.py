@@ -18,8 +18,8 @@ from mien.perception.emotion import load_emotion_reader
 from mien.pipelines.dsm import dsm_motion, load_decoder
 from mien.pipelines.plot_regions import PlotRegionsOptions, plot_regions
 from mien.spans import parse_spans, plan_direction, plan_spans
+from mien.training.options import TrainDsmOptions
 from mien.training.recipes.dsm import run
-from mien.training.train import TrainDsmOptions
 
 N = 100
 

@@ -14,8 +14,8 @@ from mien.errors import InputError
 from mien.media.person_folder import crop_path, load_person, write_crop
 from mien.pipelines.speak import SpeakOptions, speak
 from mien.pipelines.speak_person import person_emotion, person_portrait
+from mien.training.options import TrainDsmOptions
 from mien.training.recipes.dsm import run
-from mien.training.train import TrainDsmOptions
 from mien.types import FaceMotion
 
 

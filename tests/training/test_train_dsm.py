@@ -13,8 +13,8 @@ from mien.cli import main  # noqa: E402
 from mien.errors import InputError  # noqa: E402
 from mien.media.person_folder import load_person  # noqa: E402
 from mien.motion.dsm import PAPER_LAYERS, load_dsm  # noqa: E402
+from mien.training.options import TrainDsmOptions  # noqa: E402
 from mien.training.recipes.dsm import SETTINGS, run, split  # noqa: E402
-from mien.training.train import TrainDsmOptions  # noqa: E402
 
 
 @pytest.fixture(scope="module")

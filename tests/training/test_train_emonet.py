@@ -12,8 +12,8 @@ from mien.errors import FormatError, InputError
 from mien.media.image import read_image
 from mien.perception.emonet import EmoNet, EmoNetConfig
 from mien.training.datasets.emotion_pictures import FaceCrops, LabelledPicture, is_clean, open_pictures
+from mien.training.options import TrainEmoNetOptions
 from mien.training.recipes import emonet as recipe
-from mien.training.train import TrainEmoNetOptions
 from mien.types import Emotion
 
 TINY = EmoNetConfig(channels=16, n_landmarks=3)

@@ -12,8 +12,8 @@ from mien.errors import InputError
 from mien.media.weights import load_header
 from mien.rendering.ganmut import CARD, LABELS, GanmutConfig, GanmutEditor, LinearGenerator, load_ganmut, save_ganmut
 from mien.training.datasets.emotion_pictures import open_pictures
+from mien.training.options import TrainGanmutOptions
 from mien.training.recipes.ganmut import UprightFaces, run, split
-from mien.training.train import TrainGanmutOptions
 from mien.types import Emotion
 
 SMALL = {"channels": 4, "n_blocks": 1, "size": 64}

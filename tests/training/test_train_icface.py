@@ -12,8 +12,8 @@ from mien.media.video import write_video
 from mien.perception.tracking import track_image
 from mien.rendering.icface import IcfaceConfig, load_icface
 from mien.rendering.warp import WarpRenderer
+from mien.training.options import TrainIcfaceOptions
 from mien.training.recipes.icface import face_track, open_clips, run
-from mien.training.train import TrainIcfaceOptions
 from mien.types import FaceMotion
 
 SMALL = IcfaceConfig(channels=4, n_blocks=1, size=64, discriminator_channels=4, n_identities=2)

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from mien.errors import InputError
 from mien.motion.ned import NedEditor, NedNetworks, builtin_config, load_ned
 from mien.training.datasets.emotion_clips import read_emotion_clips
+from mien.training.options import TrainNedOptions
 from mien.training.recipes.ned import Looks, NedTask, split, windows_of
-from mien.training.train import TrainNedOptions, train_ned
+from mien.training.train import train_ned
 from mien.types import Emotion, FaceMotion
 
 EMOTIONS = {"happy": "mouthSmileLeft", "sad": "browInnerUp", "neutral": "jawOpen"}

@@ -16,8 +16,9 @@ from mien.rendering.fast import FAST_FILE, FastConfig, FastNetwork, FastRenderer
 from mien.rendering.person import PersonVideoRenderer, draw_motion
 from mien.training import loop, renderer_report
 from mien.training.datasets.person_frames import open_frames
+from mien.training.options import TrainRendererOptions
 from mien.training.recipes import head2head, person
-from mien.training.train import TrainRendererOptions, train_renderer
+from mien.training.train import train_renderer
 from mien.types import Portrait
 
 

@@ -16,9 +16,9 @@ from mien.errors import InputError
 from mien.motion.voca import OFFICIAL_SPEAKERS, load_voca
 from mien.perception.speech import analyse
 from mien.training.datasets.vocaset import Frames, open_vocaset
+from mien.training.options import TrainVocaOptions
 from mien.training.prepare import PrepareOptions, Take, aligned, lag_of, prepare, spoken_motion, write_dataset
 from mien.training.recipes.voca import run, split, start_basis
-from mien.training.train import TrainVocaOptions
 from mien.types import ARKIT_NAMES, Audio, FaceMotion
 
 VALIDATION = "FaceTalk_170811_03275_TA"

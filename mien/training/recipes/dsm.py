@@ -28,7 +28,7 @@ from mien.motion.dsm import PAPER_LAYERS, REACH, Dsm, DsmConfig, ExpressionDecod
 from mien.motion.emotion import expression_at
 from mien.progress import Progress
 from mien.training.loop import Schedule, fit
-from mien.training.train import TrainDsmOptions, TrainDsmResult
+from mien.training.options import TrainDsmOptions, TrainDsmResult
 from mien.types import Array
 
 FOLDER, WEIGHTS, FIGURES = "dsm", "dsm.safetensors", "figures.json"

@@ -24,7 +24,7 @@ from mien.perception.emonet import EmoNet, EmoNetConfig, EmoNetOutput, emonet_lo
 from mien.progress import Progress
 from mien.training.datasets.emotion_pictures import FaceCrops, LabelledPicture, is_clean, open_pictures
 from mien.training.loop import Schedule, fit
-from mien.training.train import TrainEmoNetOptions, TrainEmoNetResult
+from mien.training.options import TrainEmoNetOptions, TrainEmoNetResult
 from mien.types import Emotion, Frame
 
 WEIGHTS = "emonet.safetensors"

@@ -41,7 +41,7 @@ from mien.rendering.ganmut import (
 from mien.rendering.paste import GANMUT_MARGIN, FaceSquare
 from mien.training.datasets.emotion_pictures import FaceCrops, LabelledPicture, open_pictures
 from mien.training.loop import Schedule, fit
-from mien.training.train import TrainGanmutOptions, TrainGanmutResult
+from mien.training.options import TrainGanmutOptions, TrainGanmutResult
 from mien.types import Frame
 
 WEIGHTS = "ganmut.safetensors"

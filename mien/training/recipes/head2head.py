@@ -52,8 +52,8 @@ from mien.rendering.vgg import Vgg19, perceptual_loss
 from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
 from mien.training.distributed import training_device, world
 from mien.training.loop import Schedule, fit
+from mien.training.options import TrainRendererOptions, TrainRendererResult
 from mien.training.renderer_report import FOLDER, MOUTH_SHARE, finish, stopper
-from mien.training.train import TrainRendererOptions, TrainRendererResult
 from mien.types import Array, Frame
 
 _PART = 50  # frames, of which an epoch shows one clip

@@ -41,7 +41,7 @@ from mien.rendering.icface import (
 )
 from mien.rendering.paste import ICFACE_MARGIN, FaceSquare
 from mien.training.loop import Schedule, fit
-from mien.training.train import TrainIcfaceOptions, TrainIcfaceResult
+from mien.training.options import TrainIcfaceOptions, TrainIcfaceResult
 from mien.types import Array, Frame
 
 log = logging.getLogger(__name__)

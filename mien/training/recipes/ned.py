@@ -35,7 +35,7 @@ from mien.motion.ned import (
 from mien.progress import Progress
 from mien.training.datasets.emotion_clips import EmotionClip, read_emotion_clips
 from mien.training.loop import Schedule, fit
-from mien.training.train import Pairs, TrainNedOptions, TrainNedResult
+from mien.training.options import Pairs, TrainNedOptions, TrainNedResult
 from mien.types import Array
 
 WEIGHTS = "ned.safetensors"

@@ -38,8 +38,8 @@ from mien.rendering.memory import FaceMemory, Recalled, Recaller, spread_out
 from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
 from mien.training.distributed import joined, share, shared, training_device, world
 from mien.training.loop import Schedule, fit
+from mien.training.options import TrainRendererOptions, TrainRendererResult
 from mien.training.renderer_report import FOLDER, finish, stopper
-from mien.training.train import TrainRendererOptions, TrainRendererResult
 from mien.types import Array, Frame
 
 _MEMORY = 192  # frames remembered

@@ -24,7 +24,7 @@ from mien.training.datasets.vocaset import Clip, Frames, Vocaset, official_split
 from mien.training.distributed import CPU, SharedBatchNorm, joined, share, share_weight, shared, world
 from mien.training.loop import Schedule, fit
 from mien.training.optimiser import TensorFlowAdam
-from mien.training.train import TrainVocaOptions, TrainVocaResult
+from mien.training.options import TrainVocaOptions, TrainVocaResult
 from mien.types import Array
 
 WEIGHTS = "voca.safetensors"
