@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as stop:
-        print("mien: interrupted; no output was written", file=sys.stderr)
+        print("; ".join(("mien: interrupted", "no output was written", *_notes_on(stop))), file=sys.stderr)
         return EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -133,6 +133,11 @@ def _mend_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _notes_on(error: BaseException) -> list[str]:
+    """What :meth:`BaseException.add_note` has added on the way up, such as that the run can be gone on with."""
+    return getattr(error, "__notes__", [])
 
 
 class _Terminated(KeyboardInterrupt):
@@ -255,7 +260,8 @@ def _run(verb: str, options: Any, flags: RunFlags) -> int:
     except Exception as error:
         if flags.verbose:
             raise
-        fault = MienError(f"a fault in mien ({type(error).__name__}: {error})", "run again with -v to see where")
+        what = f"a fault in mien ({type(error).__name__}: {error})"
+        fault = MienError(what, "; ".join(("run again with -v to see where", *_notes_on(error))))
         _failed(verb, fault, as_json=flags.json)
         return EXIT_FAULT
 
@@ -264,7 +270,7 @@ def _failed(verb: str, error: MienError, *, as_json: bool) -> int:
     if as_json:
         answer = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
         _print_json({"ok": False, "verb": verb, **answer})
-    print("mien: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
+    print("mien: error: " + " ".join("; ".join((str(error), *_notes_on(error))).splitlines()), file=sys.stderr)
     return EXIT_BAD_INPUT
 
 

@@ -89,13 +89,18 @@ class Followed:
     nearer: Array
     offsets: Array | None
 
-    def blocks(self, translation: Array) -> Iterator[FaceMotion]:
-        """The motion with its translation ``(T, 3)`` and offsets, some frames at a time: offsets are large."""
+    def blocks(self, translation: Array, start: int = 0) -> Iterator[FaceMotion]:
+        """The motion with its translation ``(T, 3)`` and offsets, some frames at a time, for offsets are large.
+
+        Args:
+            translation: metres.
+            start: the first frame wanted.
+        """
         rig, motion = load_rig(self.motion.rig), replace(self.motion, translation=translation)
-        for start in range(0, len(motion), _BLOCK):
-            block = slice(start, start + _BLOCK)
+        for first in range(start // _BLOCK * _BLOCK, len(motion), _BLOCK):
+            block = slice(first, first + _BLOCK)
             offsets = None if self.offsets is None else rig.extend(self.offsets[block])
-            yield replace(motion[block], offsets=offsets)
+            yield replace(motion[block], offsets=offsets)[max(0, start - first) :]
 
     def swelled(self, index: int, strengths: Array, fps: float) -> Followed:
         """One of the frames with each of the strengths ``(N,)``, 0 being the portrait as it is."""

@@ -124,6 +124,7 @@ def track_video(
     face: int | None = None,
     backend: LandmarkBackend | None = None,
     progress: Progress | None = None,
+    keep: Path | None = None,
 ) -> Track:
     """The motion of one face in a clip.
 
@@ -133,13 +134,19 @@ def track_video(
         face: which face of each shot's first picture with faces, 1 for the largest; the largest if ``None``.
         backend: what finds landmarks; mediapipe if ``None``.
         progress: sees a stage ``"track"``.
+        keep: file for what was seen, so that a run that is stopped later on need not look again. If it is there, it
+            must be of the same clip and face.
 
     Raises:
         NoFaceError: if no picture shows a face, or never as many as ``face`` asks for.
         InputError: if the clip is empty.
     """
     frames, fps, n_frames, what = _opened(video, fps)
+    if keep is not None and keep.exists():
+        return solve(_load_sight(keep, face), fps, name=what)
     sight = watch(track(frames, progress, "track", n_frames), face=face, backend=backend)
+    if keep is not None:
+        _save_sight(keep, sight)
     return solve(sight, fps, name=what)
 
 
@@ -185,6 +192,23 @@ class Sight:
     cuts: tuple[int, ...]
     face: int | None
     most_faces: int
+
+
+def _save_sight(path: Path, sight: Sight) -> None:
+    growing = path.with_suffix(".growing")
+    with growing.open("wb") as file:
+        np.savez(
+            file, landmarks=sight.landmarks, found=sight.found, size=np.array(sight.size),
+            cuts=np.array(sight.cuts, np.int64), most_faces=sight.most_faces,
+        )  # fmt: skip
+    growing.replace(path)
+
+
+def _load_sight(path: Path, face: int | None) -> Sight:
+    with np.load(path, allow_pickle=False) as file:
+        height, width = map(int, file["size"])
+        cuts = tuple(map(int, file["cuts"]))
+        return Sight(file["landmarks"], file["found"], (height, width), cuts, face, int(file["most_faces"]))
 
 
 def _opened(video: str | Path | Iterable[Frame], fps: float | None) -> tuple[Iterable[Frame], float, int | None, str]:

@@ -231,7 +231,8 @@ def _write(
     """The one motion in any format, or several side by side as a video."""
     from mien.media.motion_file import write_motion
     from mien.media.provenance import provenance
-    from mien.media.video import write_video
+    from mien.media.unfinished import unfinished
+    from mien.media.video import n_finished, write_video
     from mien.pipelines.geometry import ending_of, write_geometry
     from mien.pipelines.speak import text_file_of
 
@@ -248,16 +249,19 @@ def _write(
 
         columns = math.ceil(len(motions) / max(1, round(math.sqrt(len(motions) / 2))))
         renderer = MeshRenderer(size=max(64, options.size // columns // 2 * 2), rig=rig, identity=identity)
-        frames = _side_by_side([renderer.render(each) for each in motions], columns)
-        write_video(
-            options.output,
-            track(frames, progress, "render", len(motion)),
-            motion.fps,
-            sound=options.speech,
-            provenance=record,
-            crf=options.crf,
-            n_frames=len(motion),
-        )
+        with unfinished(options.output, record) as work:
+            start = n_finished(options.output, work)
+            frames = _side_by_side([renderer.render(each[start:]) for each in motions], columns)
+            write_video(
+                options.output,
+                track(frames, progress, "render", len(motion), start),
+                motion.fps,
+                sound=options.speech,
+                provenance=record,
+                crf=options.crf,
+                n_frames=len(motion),
+                work=work,
+            )
     elif ending in _MOTION:
         write_motion(options.output, motion, provenance=record)
     else:

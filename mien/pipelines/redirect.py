@@ -11,6 +11,7 @@ else untouched. A renderer is one entry of :data:`RENDERERS`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +27,11 @@ from mien.pipelines.dsm import is_trained, weights_of
 from mien.pipelines.ned import motion_of
 from mien.progress import Progress, track
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_direction, plan_spans
-from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
+from mien.types import Array, FaceIdentity, FaceMotion, Portrait
 
 if TYPE_CHECKING:
+    from mien.media.planes import Filmed, Redrawn
+    from mien.media.unfinished import Unfinished
     from mien.perception.tracking import Track
     from mien.rendering.video import VideoRenderer
 
@@ -201,17 +204,20 @@ def redirect(options: RedirectOptions, progress: Progress | None = None) -> Redi
         NoFaceError: if the video shows no face.
         OutputError: if the ending is unknown or the place cannot be written.
     """
+    from mien.media.unfinished import unfinished
     from mien.perception.tracking import track_video
 
     method, wish = _checked(options)
-    write = _writer(options, method)
+    record = _record(options, method)
+    write = _writer(options, record)
     renderer = RENDERERS[options.renderer](options)
     references = tuple(
         path if path.suffix.lower() == ".json" else motion_of(path, progress) for path in options.reference
     )
-    seen = track_video(options.input, face=options.face, progress=progress)
-    motion = redirected(seen, wish, method, options, references, progress)
-    write(seen, motion, renderer, progress)
+    with unfinished(options.output, record) as work:
+        seen = track_video(options.input, face=options.face, progress=progress, keep=work.folder / "track.npz")
+        motion = redirected(seen, wish, method, options, references, progress)
+        write(seen, motion, renderer, work, progress)
     changed = int((motion.expression != seen.motion.expression).any(1).sum())
     return RedirectResult(options.output, len(motion), changed, motion.fps, method)
 
@@ -299,40 +305,62 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
     return method, spans
 
 
-def _portraits(seen: Track, frames: Iterator[Frame]) -> Iterator[Portrait]:
-    for index, frame in enumerate(frames):
-        if index >= len(seen.motion):
-            return
-        yield seen.portrait(index, frame)
+def _redrawn(
+    seen: Track, film: Iterator[Filmed], first: int, motion: FaceMotion, renderer: VideoRenderer
+) -> Iterator[Redrawn]:
+    """The renderer's frames from number ``first`` on, each with the picture that it was drawn on."""
+    from mien.media.planes import Redrawn
+
+    below: deque[Filmed] = deque()
+
+    def portraits() -> Iterator[Portrait]:
+        for index, filmed in zip(range(first, len(motion)), film, strict=False):
+            below.append(filmed)
+            yield seen.portrait(index, filmed.frame)
+
+    for frame in renderer.render(portraits(), motion[first:]):
+        yield Redrawn(frame, below.popleft())
 
 
-def _writer(
-    options: RedirectOptions, method: str
-) -> Callable[[Track, FaceMotion, VideoRenderer, Progress | None], None]:
-    """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
+def _inputs(options: RedirectOptions) -> dict[str, Path | None]:
+    """Role → file."""
+    inputs: dict[str, Path | None] = {"video": options.input, "weights": options.weights}
+    inputs |= {f"reference {number}": path for number, path in enumerate(options.reference, 1)}
+    inputs["direction"] = _file_of(options.direction)
+    return inputs
+
+
+def _record(options: RedirectOptions, method: str) -> dict[str, Any]:
     from mien.media.image import require_file
-    from mien.media.output import check_output
     from mien.media.provenance import provenance
-    from mien.media.video import VideoReader, output_kind, write_video
 
     require_file(options.input, "video")
     for path in options.reference:
         require_file(path, "reference clip")
-    inputs: dict[str, Path | None] = {"video": options.input}
-    inputs |= {f"reference {number}": path for number, path in enumerate(options.reference, 1)}
-    inputs["direction"] = _file_of(options.direction)
+    if options.weights is not None:
+        require_file(options.weights, "file of weights")
+    settings = asdict(options) | {"method": method}
+    return provenance("redirect", inputs=_inputs(options), settings=settings, seed=options.seed)
 
-    def record() -> dict[str, Any]:
-        settings = asdict(options) | {"method": method}
-        return provenance("redirect", inputs=inputs, settings=settings, seed=options.seed)
 
+def _writer(
+    options: RedirectOptions, record: Mapping[str, Any]
+) -> Callable[[Track, FaceMotion, VideoRenderer, Unfinished, Progress | None], None]:
+    """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
+    from mien.media.output import check_output
+    from mien.media.video import VideoReader, n_finished, output_kind, write_video
+    from mien.rendering.video import from_frame
+
+    inputs = _inputs(options)
     if options.output.suffix.lower() in (".npz", ".csv"):
         check_output(options.output, inputs=inputs.values())
 
-        def write_file(seen: Track, motion: FaceMotion, renderer: VideoRenderer, progress: Progress | None) -> None:
+        def write_file(
+            seen: Track, motion: FaceMotion, renderer: VideoRenderer, work: Unfinished, progress: Progress | None
+        ) -> None:
             from mien.media.motion_file import write_motion
 
-            write_motion(options.output, motion, provenance=record())
+            write_motion(options.output, motion, provenance=record)
 
         return write_file
 
@@ -342,17 +370,24 @@ def _writer(
         raise OutputError(error.what, "end -o in .mp4, .webm, .gif, .npz, .csv or / (frames)") from None
     check_output(options.output, folder=kind == "frames", inputs=inputs.values())
 
-    def write_pictures(seen: Track, motion: FaceMotion, renderer: VideoRenderer, progress: Progress | None) -> None:
-        reader = VideoReader(options.input)
-        frames = renderer.render(_portraits(seen, iter(reader)), motion)
+    def write_pictures(
+        seen: Track, motion: FaceMotion, renderer: VideoRenderer, work: Unfinished, progress: Progress | None
+    ) -> None:
+        reader, start = VideoReader(options.input), n_finished(options.output, work)
+
+        def draw(first: int) -> Iterator[Redrawn]:
+            return _redrawn(seen, reader.filmed(first), first, motion, renderer)
+
+        frames = from_frame(start, draw, recurrent=renderer.recurrent)
         write_video(
             options.output,
-            track(frames, progress, "render", len(motion)),
+            track(frames, progress, "render", len(motion), start),
             motion.fps,
             sound=options.input if reader.has_sound and kind in ("mp4", "webm") else None,
-            provenance=record(),
+            provenance=record,
             crf=options.crf,
             n_frames=len(motion),
+            work=work,
         )
 
     return write_pictures

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from tyro.conf import arg
@@ -15,6 +15,7 @@ from mien.progress import Progress, Silent, track
 from mien.types import ARKIT_NAMES, ActionUnits, Array, FaceMotion, Frame, Portrait
 
 if TYPE_CHECKING:
+    from mien.media.unfinished import Unfinished
     from mien.motion.transfer import Driver, Followed, Manner
     from mien.rendering.icface import Icface
 
@@ -133,7 +134,7 @@ def reenact(options: ReenactOptions, progress: Progress | None = None) -> Reenac
         MissingExtraError: if ICface is asked for and PyTorch is missing.
     """
     from mien.media.image import read_image
-    from mien.motion.transfer import Manner, calmest, follow
+    from mien.media.unfinished import unfinished
     from mien.perception.tracking import track_image
 
     progress = progress or Silent()
@@ -143,38 +144,74 @@ def reenact(options: ReenactOptions, progress: Progress | None = None) -> Reenac
         picture = read_image(options.portrait, max_side=options.max_size)
         portrait = track_image(picture, face=options.face, name=options.portrait)
         stage.advance()
-    source = _read_file(file, options, progress) if file else _read_controls(options.driving)
+    record = _record(options, file)
+    with unfinished(options.output, record) as work:
+        source = _read_file(file, options, work, progress) if file else _read_controls(options.driving)
+        n_frames, fps = _draw(options, portrait, source, network, record, work, progress)
+    return ReenactResult(options.output, n_frames, fps, options.renderer)
+
+
+def _draw(
+    options: ReenactOptions,
+    portrait: Portrait,
+    source: _Source,
+    network: Icface | None,
+    record: Mapping[str, Any],
+    work: Unfinished,
+    progress: Progress,
+) -> tuple[int, float]:
+    """Make the pictures, or what an earlier run has left to make; how many there are, and how many a second."""
+    from mien.media.image import write_image
+    from mien.media.video import n_finished, write_video
+    from mien.motion.transfer import Manner, calmest, follow
+
     manner = Manner(
         relative=source.relative and not options.absolute,
         head=not options.no_head, gaze=not options.no_gaze, blink=not options.no_blink, strength=options.strength,
     )  # fmt: skip
     reference = calmest(source.driver.motion) if options.reference == "calm" else 0
     followed = follow(source.driver, portrait.rest, portrait.identity, manner, reference)
+    is_picture = options.output.suffix.lower() in PICTURE_ENDINGS
     if source.shown is not None:
         fps = options.fps or 25
-        is_picture = options.output.suffix.lower() in PICTURE_ENDINGS
         followed = followed.swelled(source.shown, np.ones(1, np.float32) if is_picture else _swell(fps), fps)
+    start = 0 if is_picture else n_finished(options.output, work)
     if network is None:
-        frames = warped(portrait, followed)
+        frames = warped(portrait, followed, start)
     else:
-        frames = _animated(network, portrait, followed, _units(source, portrait, followed, manner, reference))
+        units = _units(source, portrait, followed, manner, reference)
+        frames = _animated(network, portrait, followed, units, start)
     n_frames, fps = len(followed.motion), followed.motion.fps
-    _write(options, file, source, track(frames, progress, "render", n_frames), n_frames, fps)
-    return ReenactResult(options.output, n_frames, fps, options.renderer)
+    if is_picture:
+        write_image(options.output, next(frames), provenance=record)
+    else:
+        write_video(
+            options.output, track(frames, progress, "render", n_frames, start), fps, sound=source.sound,
+            provenance=record, crf=options.crf, n_frames=n_frames, work=work,
+        )  # fmt: skip
+    return n_frames, fps
 
 
-def warped(portrait: Portrait, followed: Followed) -> Iterator[Frame]:
-    """The photo itself, following."""
+def warped(portrait: Portrait, followed: Followed, start: int = 0) -> Iterator[Frame]:
+    """The photo itself, following, from frame ``start`` on."""
     from mien.rendering.warp import WarpRenderer
 
     renderer = WarpRenderer(portrait)
     translation = renderer.translation_for(followed.motion.head_pose, followed.shift, followed.nearer)
-    for block in followed.blocks(translation):
+    for block in followed.blocks(translation, start):
         yield from renderer.render(block)
 
 
-def filmed(video: Path, *, face: int | None = None, progress: Progress | None = None) -> Driver:
+def filmed(
+    video: Path, *, face: int | None = None, progress: Progress | None = None, keep: Path | None = None
+) -> Driver:
     """The driver in a video.
+
+    Args:
+        video: the file.
+        face: which face, counted from 1 for the largest; the largest if ``None``.
+        progress: sees a stage ``"track"``.
+        keep: see :func:`mien.perception.tracking.track_video`.
 
     Raises:
         NoFaceError: if it shows no face.
@@ -183,7 +220,7 @@ def filmed(video: Path, *, face: int | None = None, progress: Progress | None = 
     from mien.motion.transfer import Driver
     from mien.perception.tracking import beyond_rig, track_video
 
-    seen = track_video(video, face=face, progress=progress)
+    seen = track_video(video, face=face, progress=progress, keep=keep)
     return Driver(seen.motion, seen.cameras[:, 0], seen.identity, beyond_rig(seen))
 
 
@@ -305,7 +342,7 @@ def _icface(options: ReenactOptions) -> Icface | None:
     return load_icface(options.weights)
 
 
-def _read_file(path: Path, options: ReenactOptions, progress: Progress) -> _Source:
+def _read_file(path: Path, options: ReenactOptions, work: Unfinished, progress: Progress) -> _Source:
     from mien.media.image import VIDEO_ENDINGS, read_image
     from mien.media.video import VideoReader
     from mien.motion.transfer import Driver
@@ -315,7 +352,7 @@ def _read_file(path: Path, options: ReenactOptions, progress: Progress) -> _Sour
     if ending in (".npz", ".csv"):
         return _read_motion(path, options.fps)
     if ending in (*VIDEO_ENDINGS, ".gif"):
-        driver = filmed(path, face=options.driving_face, progress=progress)
+        driver = filmed(path, face=options.driving_face, progress=progress, keep=work.folder / "driver.npz")
         has_sound = VideoReader(path).has_sound and options.output.suffix.lower() in (".mp4", ".webm")
         return _Source(_at_rate(driver, options.fps), sound=path if has_sound else None)
     seen = track_image(read_image(path), face=options.driving_face, name=path)
@@ -401,8 +438,10 @@ def _units(source: _Source, portrait: Portrait, followed: Followed, manner: Mann
     return replace(source.units, values=np.clip(values, 0, 1))
 
 
-def _animated(network: Icface, portrait: Portrait, followed: Followed, units: ActionUnits) -> Iterator[Frame]:
-    """The photo with the network's square laid over it."""
+def _animated(
+    network: Icface, portrait: Portrait, followed: Followed, units: ActionUnits, start: int
+) -> Iterator[Frame]:
+    """The photo with the network's square laid over it, from frame ``start`` on."""
     from mien.rendering.icface import IcfaceRenderer
     from mien.rendering.paste import ICFACE_MARGIN, FaceSquare, soft_box
     from mien.rotations import compose
@@ -411,24 +450,17 @@ def _animated(network: Icface, portrait: Portrait, followed: Followed, units: Ac
     crop = square.cut(portrait.image)
     head = compose(np.repeat(portrait.rest.head_pose, len(units), 0), followed.motion.head_pose)
     opacity = soft_box(square.side)
-    for frame in IcfaceRenderer(network, crop).render(units, head):
+    rows = replace(units, values=units.values[start:])
+    for frame in IcfaceRenderer(network, crop).render(rows, head[start:]):
         yield square.paste(portrait.image, frame.astype(np.float32) - crop, opacity)
 
 
-def _write(
-    options: ReenactOptions, file: Path | None, source: _Source, frames: Iterator[Frame], n_frames: int, fps: float
-) -> None:
-    from mien.media.image import write_image
+def _record(options: ReenactOptions, file: Path | None) -> dict[str, Any]:
     from mien.media.provenance import provenance
-    from mien.media.video import write_video
 
     inputs = {"portrait": options.portrait, "driving": file, "weights": _file_of(options.weights)}
     settings = {**asdict(options), "driving": file.name if file else options.driving}
-    record = provenance("reenact", inputs=inputs, settings=settings)
-    if options.output.suffix.lower() in PICTURE_ENDINGS:
-        write_image(options.output, next(frames), provenance=record)
-        return
-    write_video(options.output, frames, fps, sound=source.sound, provenance=record, crf=options.crf, n_frames=n_frames)
+    return provenance("reenact", inputs=inputs, settings=settings)
 
 
 def _file_of(weights: Path | None) -> Path | None:

@@ -15,6 +15,7 @@ from mien.progress import Progress, track
 from mien.types import FaceMotion, Frame
 
 if TYPE_CHECKING:
+    from mien.media.unfinished import Unfinished
     from mien.rendering.person import WindowRenderer
 
 
@@ -79,7 +80,8 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderRe
     from mien.media.image import require_file
     from mien.media.output import check_output
     from mien.media.provenance import provenance
-    from mien.media.video import output_kind, write_video
+    from mien.media.unfinished import unfinished
+    from mien.media.video import n_finished, output_kind, write_video
 
     if not 0 <= options.crf <= 51:
         raise InputError(f"--crf is {options.crf}", "allowed: 0 to 51")
@@ -91,21 +93,28 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderRe
     inputs = {**given, "person": trained_file(options.person)}
     check_output(options.output, folder=kind == "frames", inputs=inputs.values())
     renderer = load_window_renderer(options.person, options.engine)
-    motion, sound = _motion(options, progress)
-    frames = _windows(renderer, motion) if options.video is None else _film(renderer, motion, options, progress)
-    write_video(
-        options.output,
-        track(frames, progress, "render", len(motion)),
-        motion.fps,
-        sound=sound if kind in ("mp4", "webm") else None,
-        provenance=provenance("render", inputs=inputs, settings=asdict(options)),
-        crf=options.crf,
-        n_frames=len(motion),
-    )
+    record = provenance("render", inputs=inputs, settings=asdict(options))
+    with unfinished(options.output, record) as work:
+        motion, sound = _motion(options, work, progress)
+        start = n_finished(options.output, work)
+        if options.video is None:
+            frames = _windows(renderer, motion, start)
+        else:
+            frames = _film(renderer, motion, options, start, work, progress)
+        write_video(
+            options.output,
+            track(frames, progress, "render", len(motion), start),
+            motion.fps,
+            sound=sound if kind in ("mp4", "webm") else None,
+            provenance=record,
+            crf=options.crf,
+            n_frames=len(motion),
+            work=work,
+        )
     return RenderResult(options.output, len(motion), motion.fps)
 
 
-def _motion(options: RenderOptions, progress: Progress | None) -> tuple[FaceMotion, Path | None]:
+def _motion(options: RenderOptions, work: Unfinished, progress: Progress | None) -> tuple[FaceMotion, Path | None]:
     """The motion that is asked for, and whose sound goes with it."""
     from mien.media.motion_file import ENDINGS, read_motion
     from mien.media.video import VideoReader
@@ -116,36 +125,45 @@ def _motion(options: RenderOptions, progress: Progress | None) -> tuple[FaceMoti
     else:
         from mien.perception.tracking import track_video
 
-        motion = track_video(options.input, progress=progress).motion
+        motion = track_video(options.input, progress=progress, keep=work.folder / "input.npz").motion
         source = source or options.input
     sound = options.sound or (source if source is not None and VideoReader(source).has_sound else None)
     return motion, sound
 
 
-def _windows(renderer: WindowRenderer, motion: FaceMotion) -> Iterator[Frame]:
+def _windows(renderer: WindowRenderer, motion: FaceMotion, start: int) -> Iterator[Frame]:
     from mien.face.rig import retarget
     from mien.rendering.person import draw_motion
 
-    return draw_motion(renderer, retarget(motion, renderer.rig)[0])
+    return draw_motion(renderer, retarget(motion, renderer.rig)[0], start)
 
 
 def _film(
-    renderer: WindowRenderer, motion: FaceMotion, options: RenderOptions, progress: Progress | None
+    renderer: WindowRenderer,
+    motion: FaceMotion,
+    options: RenderOptions,
+    start: int,
+    work: Unfinished,
+    progress: Progress | None,
 ) -> Iterator[Frame]:
     from mien.face.rig import retarget
     from mien.media.video import VideoReader
     from mien.perception.tracking import track_video
     from mien.rendering.person import PersonVideoRenderer
+    from mien.rendering.video import from_frame
 
     assert options.video is not None
-    seen = track_video(options.video, face=options.face, progress=progress)
+    seen = track_video(options.video, face=options.face, progress=progress, keep=work.folder / "film.npz")
     if len(seen.motion) != len(motion):
         raise InputError(
             f"{options.input}: {len(motion)} frames of motion, but {options.video} has {len(seen.motion)}",
             "give a motion made for this film, by `mien redirect -o motion.npz` or `mien track`",
         )
-    portraits = (
-        seen.portrait(index, frame)
-        for index, frame in zip(range(len(motion)), VideoReader(options.video), strict=False)
-    )
-    return PersonVideoRenderer(renderer).render(portraits, retarget(motion, renderer.rig)[0])
+    film, wanted = VideoReader(options.video), retarget(motion, renderer.rig)[0]
+
+    def draw(first: int) -> Iterator[Frame]:
+        rows = range(first, len(motion))
+        portraits = (seen.portrait(index, frame) for index, frame in zip(rows, film.between(first), strict=False))
+        return PersonVideoRenderer(renderer).render(portraits, wanted[first:])
+
+    return from_frame(start, draw, recurrent=renderer.recurrent)

@@ -279,18 +279,18 @@ def _absolute(motion: FaceMotion, rest: FaceMotion) -> FaceMotion:
     return replace(motion, expression=np.clip(motion.expression + rest.expression, 0, 1))
 
 
-def _frames(options: SpeakOptions, portrait: Portrait, motion: FaceMotion) -> Iterator[Frame]:
+def _frames(options: SpeakOptions, portrait: Portrait, motion: FaceMotion, start: int) -> Iterator[Frame]:
     if options.renderer == "person":
         from mien.pipelines.speak_person import person_frames
 
-        return person_frames(options.portrait, motion, portrait.rest)
+        return person_frames(options.portrait, motion, portrait.rest, start)
     if options.renderer == "mesh":
         from mien.rendering.mesh import MeshRenderer
 
-        return MeshRenderer(portrait).render(motion)
+        return MeshRenderer(portrait).render(motion[start:])
     from mien.rendering.warp import WarpRenderer
 
-    return WarpRenderer(portrait).render(motion)
+    return WarpRenderer(portrait).render(motion[start:])
 
 
 def _check_numbers(options: SpeakOptions) -> None:
@@ -329,7 +329,8 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
     """What writes the kind of file that ``options.output`` names; it is made sure now that it will be able to."""
     from mien.media.output import check_output
     from mien.media.provenance import provenance
-    from mien.media.video import output_kind, write_video
+    from mien.media.unfinished import unfinished
+    from mien.media.video import n_finished, output_kind, write_video
 
     def record() -> dict[str, Any]:
         settings = asdict(options)
@@ -359,14 +360,18 @@ def _writer(options: SpeakOptions, direction: Direction) -> Callable[[Portrait, 
     check_output(options.output, folder=kind == "frames", inputs=inputs.values())
 
     def write_pictures(portrait: Portrait, motion: FaceMotion, progress: Progress) -> None:
-        write_video(
-            options.output,
-            track(_frames(options, portrait, motion), progress, "render", len(motion)),
-            motion.fps,
-            sound=options.speech,
-            provenance=record(),
-            crf=options.crf,
-            n_frames=len(motion),
-        )
+        made = record()
+        with unfinished(options.output, made) as work:
+            start = n_finished(options.output, work)
+            write_video(
+                options.output,
+                track(_frames(options, portrait, motion, start), progress, "render", len(motion), start),
+                motion.fps,
+                sound=options.speech,
+                provenance=made,
+                crf=options.crf,
+                n_frames=len(motion),
+                work=work,
+            )
 
     return write_pictures

@@ -64,13 +64,14 @@ def person_emotion(folder: Path, direction: Direction, n_frames: int, fps: float
     return FaceMotion.zeros(n_frames, fps).with_columns(columns)
 
 
-def person_frames(folder: Path, motion: FaceMotion, rest: FaceMotion) -> Iterator[Frame]:
+def person_frames(folder: Path, motion: FaceMotion, rest: FaceMotion, start: int = 0) -> Iterator[Frame]:
     """Pictures of the person by their trained renderer.
 
     Args:
         folder: the person's folder.
         motion: relative to ``rest``.
         rest: one frame, the portrait's.
+        start: the first frame wanted.
 
     Raises:
         InputError: if the person has no renderer.
@@ -88,4 +89,4 @@ def person_frames(folder: Path, motion: FaceMotion, rest: FaceMotion) -> Iterato
         eye_pose=motion.eye_pose + rest.eye_pose,
         translation=motion.translation + rest.translation,
     )
-    return draw_motion(renderer, retarget(shown, renderer.rig)[0])
+    return draw_motion(renderer, retarget(shown, renderer.rig)[0], start)

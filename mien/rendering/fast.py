@@ -279,6 +279,8 @@ class FastRenderer:
         device: where to, such as ``"cuda"``.
     """
 
+    recurrent = False
+
     def __init__(self, person: FastPerson, engine: Engine = "auto", device: str = "cpu") -> None:
         self.rig = load_rig(person.identity.rig)
         self.size = person.network.config.size

@@ -94,6 +94,8 @@ class NeuralWindowRenderer:
         device: where to, such as ``"cuda"``.
     """
 
+    recurrent = True
+
     def __init__(self, person: NeuralPerson, engine: Engine = "auto", device: str = "cpu") -> None:
         self.rig = load_rig(person.identity.rig)
         self.size, self.identity, self.framing = person.size, person.identity, person.framing

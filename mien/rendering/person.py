@@ -12,7 +12,7 @@ from mien.face.rig import Rig
 from mien.rendering.composite import Paster
 from mien.rendering.conditioning import in_window, screen_points
 from mien.rendering.memory import N_POINTS, FaceKeys, face_keys
-from mien.rendering.video import is_own, relative
+from mien.rendering.video import from_frame, is_own, relative
 from mien.rotations import matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion, Frame, Portrait
 
@@ -74,16 +74,21 @@ class WindowRenderer(Protocol):
     def framing(self) -> Framing:
         """Of the windows."""
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether a window depends on the ones drawn before it."""
+
     def windows(self, wanted: Iterable[Wanted]) -> Iterator[Frame]:
         """``(size, size, 3)`` for every window wanted, in order."""
 
 
-def draw_motion(renderer: WindowRenderer, motion: FaceMotion) -> Iterator[Frame]:
+def draw_motion(renderer: WindowRenderer, motion: FaceMotion, start: int = 0) -> Iterator[Frame]:
     """The person in a motion, ``(size, size, 3)`` windows: hair, neck and ground as the network has learned them.
 
     Args:
         renderer: of the person.
         motion: absolute, on the renderer's rig; it is moved so that the head stays in the middle on the whole.
+        start: the first frame wanted.
 
     Raises:
         ValueError: if the motion is on another rig.
@@ -92,14 +97,14 @@ def draw_motion(renderer: WindowRenderer, motion: FaceMotion) -> Iterator[Frame]
     keys = face_keys(rig, motion)
     middle = np.median(motion.translation, 0)
 
-    def wanted() -> Iterator[Wanted]:
-        for index in range(len(motion)):
+    def wanted(first: int) -> Iterator[Wanted]:
+        for index in range(first, len(motion)):
             row = motion[index : index + 1]
             points = screen_points(rig, renderer.identity, row, camera[None])[0, :N_POINTS]
             points[:, :2] -= middle[:2] * np.array([1, -1], np.float32) * camera[0] + np.float32(0.5)
             yield Wanted(points, keys[[index]], modelled=True)
 
-    return renderer.windows(wanted())
+    return from_frame(start, lambda first: renderer.windows(wanted(first)), recurrent=renderer.recurrent)
 
 
 class PersonVideoRenderer:
@@ -112,6 +117,11 @@ class PersonVideoRenderer:
     def __init__(self, renderer: WindowRenderer) -> None:
         self._renderer = renderer
         self._paster = Paster(renderer.rig, renderer.size)
+
+    @property
+    def recurrent(self) -> bool:
+        """See :attr:`~mien.rendering.video.VideoRenderer.recurrent`."""
+        return self._renderer.recurrent
 
     def render(self, portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[Frame]:
         """See :meth:`~mien.rendering.video.VideoRenderer.render`."""

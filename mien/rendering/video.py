@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -24,6 +25,10 @@ R = TypeVar("R")
 
 class VideoRenderer(Protocol):
     """Draws the face of a video in another motion."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether a frame depends on the ones drawn before it."""
 
     def render(self, portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[Frame]:
         """The video's frames with the face moved, in order; each is the caller's to keep.
@@ -44,9 +49,23 @@ class WarpVideoRenderer:
     Frames do not depend on each other, so several are drawn at a time, one per processor core.
     """
 
+    recurrent = False
+
     def render(self, portraits: Iterable[Portrait], motion: FaceMotion) -> Iterator[Frame]:
         """See :meth:`VideoRenderer.render`."""
         return in_order(lambda pair: _moved(*pair), _with_rows(portraits, motion), os.cpu_count() or 1)
+
+
+def from_frame(start: int, draw: Callable[[int], Iterator[T]], *, recurrent: bool) -> Iterator[T]:
+    """Frames from number ``start`` on; where each depends on those before it, those are drawn once more.
+
+    Args:
+        start: the first frame wanted.
+        draw: gives the frames from a number on.
+        recurrent: whether a frame depends on the ones drawn before it.
+    """
+    first = 0 if recurrent else start
+    return islice(draw(first), start - first, None)
 
 
 def is_own(portrait: Portrait, row: FaceMotion) -> bool:
