@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.media.weights import load_state, load_tensors
+from mien.media.weights import load_state, load_tensors, part_of
 from mien.types import Array, FaceMotion, Frame
 
 Stage = tuple[tuple[int, int, int], ...]
@@ -257,8 +257,6 @@ def load_smirk(path: str | Path) -> SmirkEncoder:
         InputError: if the file is missing.
         FormatError: if it holds no encoder of SMIRK, is damaged, or would have to be unpickled.
     """
-    prefix = "smirk_encoder."
-    tensors = {k.removeprefix(prefix): v for k, v in load_tensors(path).items() if k.startswith(prefix)}
     network = SmirkEncoder()
-    load_state(network, tensors, path, what="SMIRK")
+    load_state(network, part_of(load_tensors(path), "smirk_encoder."), path, what="SMIRK")
     return network.eval()
