@@ -59,13 +59,7 @@ def keep_speech(
     Raises:
         ValueError: if the two differ in length, rate or rig.
     """
-    if (len(source), source.fps, source.rig, source.expression_names) != (
-        len(wanted), wanted.fps, wanted.rig, wanted.expression_names,
-    ) or source.expression_names != ARKIT_NAMES:  # fmt: skip
-        raise ValueError(
-            f"wanted: expected {len(source)} frames at {source.fps:g} frames/s of rig {source.rig!r} under ARKit's "
-            f"names, got {len(wanted)} at {wanted.fps:g} of {wanted.rig!r}"
-        )
+    _check_alike(source, wanted)
     own = source.expression
     change = wanted.expression - own
     mouth = [_INDEX[name] for name in _MOUTH]
@@ -77,6 +71,75 @@ def keep_speech(
     untouched = ~change.any(1)
     total[untouched] = own[untouched]
     return replace(source, expression=total)
+
+
+def keep_gaps(source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity | None = None) -> FaceMotion:
+    """The wanted motion with lips and lids as far apart as the source's, where its curves have the source's course.
+
+    For a method that stretches and shifts the source's own curves (NED's default): articulation and emotion need not be
+    told apart, only what opens and closes is set right. It is made to be undone: what jaw and lips gave to keep the gap
+    they take back when the emotion is taken back.
+
+    1.  the lips: jaw and ``mouthClose`` are the source's, and make the gap of the source, times one factor for the
+        clip, how much wider or narrower the wanted mouth opens, at most :data:`MOST_WIDER`. The jaw makes open mouths
+        fit, the lips closed ones.
+    2.  the lids: of what narrows or widens the eyes besides ``eyeWide`` one share for the clip is taken, so that the
+        gap of the eyes, as far as they are usually open, changes by :data:`MOST_NARROWER` at most.
+
+    Args:
+        source: the tracked motion of the builtin rig, absolute.
+        wanted: the same frames in another emotion.
+        identity: whose face it is; tells how far lips and lids are apart.
+
+    Returns:
+        Expressions in [0, 1]; a frame in which nothing is wanted is the source's. Head pose, gaze and translation are
+        the source's.
+
+    Raises:
+        ValueError: if the two differ in length, rate or rig.
+    """
+    _check_alike(source, wanted)
+    own, total = source.expression, np.array(wanted.expression)
+    jaw, lips = _INDEX["jawOpen"], _INDEX["mouthClose"]
+    gaps, rest = _gaps("lips", identity)
+    gap, asked = own @ gaps + rest, np.maximum(total @ gaps + rest, 0).mean(1)
+    opening = np.maximum(gap, 0).mean(1)
+    size = np.linalg.norm(opening)
+    wider = float(np.clip(np.linalg.norm(asked) / size, 1 / (1 + MOST_WIDER), 1 + MOST_WIDER)) if size else 1.0
+    usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
+    closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
+    total[:, [jaw, lips]] = own[:, [jaw, lips]]
+    factor = 1 + (wider - 1) * (1 - closed) if wider > 1 else np.full(len(own), wider)
+    excess = total @ gaps + rest - gap * factor[:, None]
+    opens, closes = gaps[jaw].mean(), -gaps[lips].mean()
+    by_jaw = (1 - closed) * excess.mean(1)
+    moved = np.clip(-by_jaw / opens, -total[:, jaw], 1 - total[:, jaw])
+    by_lips = closed * excess.max(1) + by_jaw + moved * opens
+    pressed = np.clip(by_lips / closes, -total[:, lips], 1 - total[:, lips])
+    moved -= (by_lips - pressed * closes) / opens
+    total[:, jaw] = np.clip(total[:, jaw] + moved, 0, 1)
+    total[:, lips] += pressed
+
+    for side in ("Left", "Right"):
+        gaps, rest = _gaps(f"eye_{side.lower()}", identity)
+        blink, narrowers = _INDEX[f"eyeBlink{side}"], [_INDEX[f"{stem}{side}"] for stem in _NARROWERS]
+        usual = float(np.median((own[:, blink, None] * gaps[blink] + rest).mean(1))) if len(own) else 0.0
+        change = (total - own)[:, narrowers]
+        most = float(np.abs((change @ gaps[narrowers]).mean(1)).max(initial=0))
+        total[:, narrowers] = own[:, narrowers] + np.clip(MOST_NARROWER * usual / max(most, 1e-9), 0, 1) * change
+    untouched = ~(wanted.expression != own).any(1)
+    total[untouched] = own[untouched]
+    return replace(source, expression=total)
+
+
+def _check_alike(source: FaceMotion, wanted: FaceMotion) -> None:
+    if (len(source), source.fps, source.rig, source.expression_names) != (
+        len(wanted), wanted.fps, wanted.rig, wanted.expression_names,
+    ) or source.expression_names != ARKIT_NAMES:  # fmt: skip
+        raise ValueError(
+            f"wanted: expected {len(source)} frames at {source.fps:g} frames/s of rig {source.rig!r} under ARKit's "
+            f"names, got {len(wanted)} at {wanted.fps:g} of {wanted.rig!r}"
+        )
 
 
 def _posture(change: Array, fps: float, shots: tuple[int, ...]) -> Array:

@@ -42,10 +42,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.direction import ALIASES
 from mien.errors import FormatError, InputError
 from mien.media.weights import load_header, load_state, load_tensors, part_of, save_weights
-from mien.types import ARKIT_NAMES, Array, Emotion, FaceMotion
+from mien.motion.ned_reversible import FEELING, label_index
+from mien.types import Array, Emotion, FaceMotion
 
 _BLOCK = 512  # windows translated at a time, so that memory stays flat
 NED_FORMAT = 1
@@ -91,12 +91,6 @@ class NedConfig:
     def n_values(self) -> int:
         """Numbers of a frame: jaw and expressions."""
         return 1 + len(self.expression_names)
-
-
-FEELING: tuple[str, ...] = tuple(
-    name for name in ARKIT_NAMES if not name.startswith(("jawOpen", "eyeLook", "eyeBlink", "tongue"))
-)
-"""The expressions that mien's own networks translate, besides the jaw: all but where the eyes look, and blinks."""
 
 
 def builtin_config(width: int = 64, reader_width: int = 128) -> NedConfig:
@@ -409,7 +403,7 @@ class NedEditor:
         Raises:
             InputError: if the networks do not know the emotion; the message lists those they know.
         """
-        label = self._label(emotion)
+        label = label_index(emotion, self.config.emotions)
         noise = np.random.default_rng(seed).standard_normal((1, self.config.latent_dim)).astype(np.float32)
         with torch.inference_mode():
             style = self.networks.mapping_network(self._tensor(noise), self._tensor(np.array([label])))
@@ -508,14 +502,6 @@ class NedEditor:
         jaw_pose = np.array(motion.jaw_pose)
         jaw_pose[:, 0] = values[:, 0]
         return replace(motion.with_columns(columns), jaw_pose=jaw_pose)
-
-    def _label(self, emotion: Emotion | str) -> int:
-        asked = str(emotion).lower()
-        name = ALIASES.get(asked, asked)
-        known = [label.value for label in self.config.emotions]
-        if name not in known:
-            raise InputError(f"NED does not know the emotion {str(emotion)!r}", f"known: {', '.join(known)}")
-        return known.index(name)
 
     def _windows(self, values: Array, what: str) -> Array:
         """``(T, D)`` to ``(T - N + 1, N, D)``, a view; N is the window, or T if that is shorter."""
