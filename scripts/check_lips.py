@@ -25,12 +25,12 @@ import numpy as np
 
 from mien.face.rig import load_rig
 from mien.media.audio import read_audio
-from mien.metrics import sync_score
+from mien.metrics import log_mel, sync_score
 from mien.motion.lips import lips
 from mien.perception.acoustics import acoustic_phones, prosody
 from mien.perception.phones import posteriors, recognise
 from mien.perception.speech import analyse
-from mien.types import Audio, FaceMotion, Phone, SpeechFeatures
+from mien.types import FaceMotion, Phone, SpeechFeatures
 
 SHAPES = ("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthSmileLeft", "mouthStretchLeft",
           "mouthLowerDownLeft", "mouthUpperUpLeft", "mouthRollLower")  # fmt: skip
@@ -109,18 +109,6 @@ def correlation_by_lag(made: np.ndarray, filmed: Filmed, reach: int) -> dict[int
     return result
 
 
-def log_mel(audio: Audio, n_frames: int, fps: float) -> np.ndarray:
-    """``(n_frames, 26)`` log energies of mel bands, 25 ms windows centred on the video frames."""
-    window = np.hanning(400)
-    padded = np.pad(audio.samples, 400)
-    starts = 200 + np.round(np.arange(n_frames) / fps * RATE).astype(int)
-    power = np.abs(np.fft.rfft(np.stack([padded[s : s + 400] for s in starts]) * window, 512)) ** 2
-    mel = 2595 * np.log10(1 + np.fft.rfftfreq(512, 1 / RATE) / 700)
-    centres = np.linspace(0, mel[-1], 28)
-    bank = np.clip(1 - np.abs(mel[:, None] - centres[1:-1]) / (centres[1] - centres[0]), 0, None)
-    return np.log(power @ bank + 1e-6)
-
-
 def by_acoustics(path: Path, speech: SpeechFeatures) -> SpeechFeatures:
     samples = read_audio(path, RATE).samples
     return dataclasses.replace(speech, phones=acoustic_phones(samples, prosody(samples)), source="acoustic")
@@ -152,7 +140,7 @@ def check_filmed(data: Path, cache: Path) -> None:
 
     print("sync score of metrics.sync_score (log-mel to mouth shapes by ridge regression), GRID clips joined")
     lengths = {p: min(len(heard[p]), len(filmed[p].opening)) for p in grid}
-    sound = np.concatenate([log_mel(read_audio(p, RATE), lengths[p], filmed[p].fps) for p in grid])
+    sound = np.concatenate([log_mel(read_audio(p, RATE), filmed[p].fps, lengths[p]) for p in grid])
     for name, shapes_of in (
         ("filmed", lambda p: [filmed[p].shapes[s] for s in SHAPES]),
         ("made, recognised", lambda p: [lips(heard[p]).column(s) for s in SHAPES]),

@@ -23,12 +23,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from check_lips import log_mel
 
 from mien.direction import Direction
 from mien.face.rig import load_rig
 from mien.media.audio import read_audio, resample
-from mien.metrics import closure_rate, lip_vertex_error, pearson, sync_score
+from mien.metrics import closure_rate, lip_vertex_error, log_mel, pearson, sync_score
 from mien.motion.lips import lips
 from mien.motion.voca import Voca, load_voca
 from mien.motion.voca_lips import MOUTH
@@ -77,7 +76,7 @@ class Heard:
         self.n = min(len(clip.rows), len(self.speech))
         self.filmed = np.asarray(dataset.vertices[clip.rows[: self.n]]) - dataset.templates[clip.subject]
         clean = Audio(resample(sound, 16_000).samples, 16_000)
-        self.sound = log_mel(clean, self.n, dataset.fps)
+        self.sound = log_mel(clean, dataset.fps, self.n)
         self.phones = self.shown("{source: speech}")
 
     def voca(self, model: Voca, style: str) -> Array:
