@@ -84,6 +84,19 @@ def test_a_tilted_picture_is_a_tilted_head(photo, portrait, backend):
     assert np.abs(change[:2]).max() < 4
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_picture_on_its_side_shows_the_same_face(photo, portrait, backend, turns):
+    turned = np.ascontiguousarray(np.rot90(photo, turns))
+    found = backend.detect(turned)[0]
+    for face in (found, backend.follow(turned, found)):
+        assert np.abs(load_reader()(face[None]) - portrait.rest.expression).mean() < 0.02
+    corner = {1: (0, turned.shape[0]), 2: (turned.shape[1], turned.shape[0]), 3: (turned.shape[1], 0)}[turns]
+    across, down = {1: ((0, -1), (1, 0)), 2: ((-1, 0), (0, -1)), 3: ((0, 1), (-1, 0))}[turns]
+    expected = portrait.landmarks[:, :2] @ np.array([across, down]) + corner
+    size = np.ptp(portrait.landmarks[:, 0])
+    assert np.abs(found[:, :2] - expected).mean() < 0.02 * size
+
+
 def test_a_mirrored_picture_mirrors_pose_and_sides(photo, portrait, backend):
     mirror = track_image(np.ascontiguousarray(photo[:, ::-1]), backend=backend)
     change = np.rad2deg(mirror.rest.head_pose * (1, -1, -1) - portrait.rest.head_pose)
