@@ -252,10 +252,11 @@ def _alone(seen: Track, clip: Clip) -> dict[str, float]:
 def _spoken(path: Path, seen: Track, speech: Path | None, clip: Clip) -> dict[str, float]:
     """Lips against the sound."""
     from mien.media.audio import read_audio
+    from mien.media.video import VideoReader
     from mien.pipelines.speak import SPEECH_RATE
 
     try:
-        audio = read_audio(speech or path, SPEECH_RATE)
+        audio = read_audio(speech or path, SPEECH_RATE, at=0.0 if speech else VideoReader(path).sound_start)
     except FormatError:
         if speech is not None:
             raise

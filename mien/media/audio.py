@@ -30,7 +30,7 @@ BLOCK = 1 << 16
 """Sample frames decoded at a time."""
 
 
-def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
+def read_audio(path: str | Path, sample_rate: int | None = None, *, at: float = 0.0) -> Audio:
     """Read a sound file, or the first sound track of a video, as mono.
 
     Channels are averaged. Samples that are not finite become 0 and sound louder than full scale is scaled down, both
@@ -39,9 +39,10 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
     Args:
         path: the file.
         sample_rate: resample to this many Hz while decoding, which keeps memory flat; ``None`` keeps the file's rate.
+        at: seconds from t = 0 to the file's first sample: silence before it, or as much of it left out if negative.
 
     Returns:
-        ``round(n * sample_rate / own rate)`` samples for a file of ``n`` sample frames.
+        ``round(n * sample_rate / own rate)`` samples for a file of ``n`` sample frames, and those of ``at``.
 
     Raises:
         InputError: if the file is missing, empty, unreadable, shorter than :data:`MIN_DURATION`, or mostly not finite.
@@ -79,6 +80,8 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
         level = logging.WARNING if peak > 1.01 else logging.INFO
         logger.log(level, "%s: samples reach %.3g times full scale; scaled down", path, peak)
         samples /= peak
+    late = round(at * (sample_rate or rate))
+    samples = np.pad(samples, (late, 0)) if late > 0 else samples[-late:]
     # The resampler's filter may overshoot full scale by a little.
     return Audio(np.clip(samples, -1, 1), sample_rate or rate)
 

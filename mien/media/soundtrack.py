@@ -1,6 +1,7 @@
 """The sound of a written video: copied packet by packet where the container takes the codec, encoded otherwise.
 
-Convention: the first audible sample of the source stands at t = 0, the time of the first picture.
+Convention: the first audible sample of the source stands at t = 0, the time of the first picture, if nothing else is
+asked for.
 """
 
 from __future__ import annotations
@@ -58,12 +59,15 @@ class Soundtrack:
         path: a sound file, or a video with sound.
         output: the open container; a stream is added to it.
         codec: what the container takes.
+        at: seconds from the first picture to the first sample. Of sound that begins before the picture, packets that
+            begin before it are left out.
 
     Raises:
         InputError: if the file is missing, damaged or has no sound.
     """
 
-    def __init__(self, path: str | Path, output: Any, codec: SoundCodec) -> None:
+    def __init__(self, path: str | Path, output: Any, codec: SoundCodec, at: float = 0.0) -> None:
+        self._at = at
         self._path = require_file(path, "sound file")
         self._output = output
         try:
@@ -101,7 +105,7 @@ class Soundtrack:
         self._input.close()
 
     def _copied(self) -> Iterator[Any]:
-        start = self._source.start_time or 0
+        start = (self._source.start_time or 0) - round(self._at / (self._source.time_base or 1))
         with self._damage_named():
             for packet in self._input.demux(self._source):
                 if packet.dts is None:  # the empty packet that ends the stream
@@ -109,6 +113,8 @@ class Soundtrack:
                 packet.dts -= start
                 if packet.pts is not None:
                     packet.pts -= start
+                if self._at < 0 and packet.dts < 0:
+                    continue
                 packet.stream = self._stream
                 yield packet
 
@@ -131,11 +137,13 @@ class Soundtrack:
             rate=context.sample_rate,
             frame_size=context.frame_size,
         )
-        n_samples = 0
+        n_samples = round(self._at * context.sample_rate)
         for frame in self._decoded():
             for piece in resampler.resample(frame):
                 piece.pts, piece.time_base = n_samples, Fraction(1, context.sample_rate)
                 n_samples += piece.samples
+                if self._at < 0 and piece.pts < 0:
+                    continue
                 yield from self._stream.encode(piece)
         yield from self._stream.encode(None)
 

@@ -58,6 +58,7 @@ class VideoReader:
         n_frames: as the file says, so it may be a few off; ``None`` if it does not.
         codec: short name of the video codec.
         has_sound: whether there is a sound track.
+        sound_start: seconds from the first picture to the first sample of the sound; 0 without sound.
         can_jump: whether an exact index makes a far start of :meth:`between` cheap.
 
     Raises:
@@ -71,6 +72,7 @@ class VideoReader:
             stream = _moving_stream(container)
             self.codec = str(stream.codec_context.name)
             self.has_sound = bool(container.streams.audio)
+            sound_start = _start_of_sound(container)
             self.can_jump = container.format.name.startswith(("mov", "matroska"))
             self.fps = _constant_rate(self.path, stream)
             self._aspect = Fraction(stream.sample_aspect_ratio or 1)  # width of a pixel over its height
@@ -82,6 +84,7 @@ class VideoReader:
         if first is None:
             raise FormatError(f"{self.path}: no picture in the video can be decoded", "export it again")
         self._start: float | None = first.time
+        self.sound_start = sound_start - (self._start or 0) if self.has_sound else 0.0
         self.size: tuple[int, int] = _upright(first, VideoReformatter(), self._aspect).shape[:2]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -193,6 +196,7 @@ def write_video(
     fps: float,
     *,
     sound: str | Path | None = None,
+    sound_at: float = 0.0,
     provenance: Mapping[str, Any] | None = None,
     crf: int = 18,
     progress: Progress | None = None,
@@ -213,6 +217,7 @@ def write_video(
             sampling, depth, colours, shape of pixels and turn are kept in MP4, and what was not drawn on is as filmed.
         fps: frames per second.
         sound: a sound file or a video with sound.
+        sound_at: seconds from the first picture to the first sample; of a film, :attr:`VideoReader.sound_start`.
         provenance: what :func:`mien.media.provenance.provenance` returned; goes into the metadata.
         crf: quality of H.264, 0 (lossless) to 51; 18 looks like the original.
         progress: sees a stage ``"video"``.
@@ -242,7 +247,7 @@ def write_video(
                     temporary, map(frame_of, watched), fps, comment=None if provenance is None else to_text(provenance)
                 )
             else:
-                _write_container(temporary, watched, fps, kind, crf, sound, provenance, work)
+                _write_container(temporary, watched, fps, kind, crf, sound, sound_at, provenance, work)
                 if kind == "mp4" and provenance is not None:
                     append_xmp(temporary, provenance)
         except (OSError, av.FFmpegError) as error:
@@ -276,6 +281,11 @@ def _moving_stream(container: Any) -> Any:
     """The first video stream that is not the cover picture of a sound file, or ``None``."""
     cover = av.stream.Disposition.attached_pic
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
+def _start_of_sound(container: Any) -> float:
+    sound = next(iter(container.streams.audio), None)
+    return 0.0 if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
 
 
 def _constant_rate(path: Path, stream: Any) -> float:
@@ -352,6 +362,7 @@ def _write_container(
     kind: str,
     crf: int,
     sound: str | Path | None,
+    sound_at: float,
     record: Mapping[str, Any] | None,
     work: Unfinished | None,
 ) -> None:
@@ -374,7 +385,8 @@ def _write_container(
         stream.codec_context.framerate = rate
         if coding.quarter_turns:
             stream.set_display_rotation(90 * coding.quarter_turns)
-        soundtrack = None if sound is None else Soundtrack(sound, container, MP4_SOUND if kind == "mp4" else WEBM_SOUND)
+        codec = MP4_SOUND if kind == "mp4" else WEBM_SOUND
+        soundtrack = None if sound is None else Soundtrack(sound, container, codec, sound_at)
 
         def put(packets: Iterable[Any], number: int) -> None:
             """Write the packets of a segment in its place, and the sound that belongs to them."""

@@ -544,9 +544,10 @@ def _write_sound(plan: Plan) -> None:
     from mien.media.person_folder import sound_path
     from mien.media.video import VideoReader
 
-    if not VideoReader(plan.video).has_sound:
+    film = VideoReader(plan.video)
+    if not film.has_sound:
         return
-    sound = read_audio(plan.video, SOUND_RATE)
+    sound = read_audio(plan.video, SOUND_RATE, at=film.sound_start)
     with atomic_output(sound_path(plan.folder, plan.name)) as temporary:
         soundfile.write(temporary, sound.samples, sound.sample_rate, subtype="PCM_16")
 

@@ -113,6 +113,7 @@ class _Source:
         driver: its motion.
         units: its action units, if it was given as such.
         sound: file with its sound.
+        sound_at: seconds from the first picture to the first sample.
         shown: the frame that shows what is wanted, if it is one face and not a course of events.
         relative: whether it can be taken as a change.
     """
@@ -120,6 +121,7 @@ class _Source:
     driver: Driver
     units: ActionUnits | None = None
     sound: Path | None = None
+    sound_at: float = 0.0
     shown: int | None = None
     relative: bool = True
 
@@ -187,7 +189,7 @@ def _draw(
     else:
         write_video(
             options.output, track(frames, progress, "render", n_frames, start), fps, sound=source.sound,
-            provenance=record, crf=options.crf, n_frames=n_frames, work=work,
+            sound_at=source.sound_at, provenance=record, crf=options.crf, n_frames=n_frames, work=work,
         )  # fmt: skip
     return n_frames, fps
 
@@ -353,8 +355,9 @@ def _read_file(path: Path, options: ReenactOptions, work: Unfinished, progress: 
         return _read_motion(path, options.fps)
     if ending in (*VIDEO_ENDINGS, ".gif"):
         driver = filmed(path, face=options.driving_face, progress=progress, keep=work.folder / "driver.npz")
-        has_sound = VideoReader(path).has_sound and options.output.suffix.lower() in (".mp4", ".webm")
-        return _Source(_at_rate(driver, options.fps), sound=path if has_sound else None)
+        film = VideoReader(path)
+        has_sound = film.has_sound and options.output.suffix.lower() in (".mp4", ".webm")
+        return _Source(_at_rate(driver, options.fps), sound=path if has_sound else None, sound_at=film.sound_start)
     seen = track_image(read_image(path), face=options.driving_face, name=path)
     return _Source(Driver(seen.rest, seen.camera[:1], seen.identity), shown=0, relative=False)
 

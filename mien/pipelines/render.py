@@ -95,7 +95,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderRe
     renderer = load_window_renderer(options.person, options.engine)
     record = provenance("render", inputs=inputs, settings=asdict(options))
     with unfinished(options.output, record) as work:
-        motion, sound = _motion(options, work, progress)
+        motion, sound, sound_at = _motion(options, work, progress)
         start = n_finished(options.output, work)
         if options.video is None:
             frames = _windows(renderer, motion, start)
@@ -106,6 +106,7 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderRe
             track(frames, progress, "render", len(motion), start),
             motion.fps,
             sound=sound if kind in ("mp4", "webm") else None,
+            sound_at=sound_at,
             provenance=record,
             crf=options.crf,
             n_frames=len(motion),
@@ -114,8 +115,10 @@ def render(options: RenderOptions, progress: Progress | None = None) -> RenderRe
     return RenderResult(options.output, len(motion), motion.fps)
 
 
-def _motion(options: RenderOptions, work: Unfinished, progress: Progress | None) -> tuple[FaceMotion, Path | None]:
-    """The motion that is asked for, and whose sound goes with it."""
+def _motion(
+    options: RenderOptions, work: Unfinished, progress: Progress | None
+) -> tuple[FaceMotion, Path | None, float]:
+    """The motion that is asked for, whose sound goes with it, and when that begins."""
     from mien.media.motion_file import ENDINGS, read_motion
     from mien.media.video import VideoReader
 
@@ -127,8 +130,10 @@ def _motion(options: RenderOptions, work: Unfinished, progress: Progress | None)
 
         motion = track_video(options.input, progress=progress, keep=work.folder / "input.npz").motion
         source = source or options.input
-    sound = options.sound or (source if source is not None and VideoReader(source).has_sound else None)
-    return motion, sound
+    if options.sound is not None or source is None:
+        return motion, options.sound, 0.0
+    film = VideoReader(source)
+    return motion, source if film.has_sound else None, film.sound_start
 
 
 def _windows(renderer: WindowRenderer, motion: FaceMotion, start: int) -> Iterator[Frame]:

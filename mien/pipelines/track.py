@@ -178,7 +178,10 @@ def _write_overlay(path: Path, source: Path, seen: Track, record: dict[str, Any]
     reader = VideoReader(source)
     sound = source if reader.has_sound and path.suffix.lower() != ".gif" else None
     frames, n_frames = _track_overlay(reader, seen), len(seen.motion)
-    write_video(path, frames, reader.fps, sound=sound, provenance=record, progress=progress, n_frames=n_frames)
+    write_video(
+        path, frames, reader.fps, sound=sound, sound_at=reader.sound_start, provenance=record, progress=progress,
+        n_frames=n_frames,
+    )  # fmt: skip
 
 
 def _write_curves(
