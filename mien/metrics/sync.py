@@ -84,7 +84,7 @@ class SyncScore:
 
 
 def sync_score(
-    sound: npt.ArrayLike, mouth: npt.ArrayLike, fps: float, max_lag: float = 0.5, ridge: float = 10.0, folds: int = 5
+    sound: npt.ArrayLike, mouth: npt.ArrayLike, fps: float, max_lag: float = 0.5, ridge: float = 100.0, folds: int = 5
 ) -> SyncScore:
     """Sound-picture correlation without learned weights.
 
