@@ -13,6 +13,8 @@ What is done here beyond it, each for a reason:
     freezes the mouth. What is added instead is the decoder's face at the wanted point less its face at the point where
     the person is: what the two numbers do not explain (speech, habits) stays as it was filmed. Where the wanted point
     is the own one nothing changes at all. :meth:`Dsm.replaced` is the paper's way.
+    *Doubt*: a network learns what happened by chance as well. With little film around a point its face counts for less
+    and the mean face for more; how much film is needed is measured on the film itself (:attr:`Dsm.doubt`).
     *Coverage*: a network answers anywhere, also where the person was never seen. :meth:`Dsm.coverage` says how well a
     point is known; :meth:`Dsm.face` goes over to a generic face as that falls. Which generic face is the caller's
     choice: any function of valence and arousal.
@@ -26,7 +28,7 @@ Convention: ``va`` is ``(T, 2)``, valence first, in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from mien.errors import InputError
 from mien.media.weights import part_of, save_weights, stored_weights
 from mien.types import ARKIT_NAMES, Array, FaceMotion
 
-DSM_FORMAT = 1
+DSM_FORMAT = 2
 """Version of the file that :func:`save_dsm` writes."""
 
 PAPER_LAYERS = (4096, 2048, 1024, 512, 128, 64)
@@ -116,15 +118,24 @@ class Dsm:
         network: in eval mode.
         cloud: ``(M, 3)`` valence, arousal and seconds for every small square of the disc that the person was seen in.
         own: ``(E,)`` what the person's faces have on average over the generic ones: their resting face.
+        mean: ``(E,)`` the person's mean face.
+        doubt: seconds of film around a point that weigh as much as the mean face; 0 is the paper's way.
     """
 
     config: DsmConfig
     network: ExpressionDecoder
     cloud: Array
     own: Array
+    mean: Array = field(default_factory=lambda: np.zeros(1, np.float32))
+    doubt: float = 0.0
 
     def decode(self, va: Array) -> Array:
-        """``(T, E)`` the network's faces, as it gives them."""
+        """``(T, E)`` the person's faces: the network's, and the nearer to the mean face the less film there is."""
+        trust = self._share_known(va, self.doubt)[:, None] if self.doubt else np.float32(1)
+        return np.asarray(self.mean + trust * (self.network_faces(va) - self.mean), np.float32)
+
+    def network_faces(self, va: Array) -> Array:
+        """``(T, E)`` as the network gives them."""
         with torch.no_grad():
             parts = [self.network(torch.from_numpy(np.array(va[i : i + _BLOCK], np.float32)))
                      for i in range(0, len(va), _BLOCK)]  # fmt: skip
@@ -136,16 +147,23 @@ class Dsm:
 
         ``n`` is the number of seconds that the person was seen around the point (:data:`REACH`).
         """
+        return self._share_known(va, ENOUGH)
+
+    def _share_known(self, va: Array, enough: float) -> Array:
+        """``n / (n + enough)``."""
         known = np.zeros(len(va), np.float32)
         for i in range(0, len(va), _BLOCK):
             apart = np.square(np.asarray(va)[i : i + _BLOCK, None] - self.cloud[None, :, :2]).sum(2)
             known[i : i + _BLOCK] = np.exp(-apart / (2 * REACH**2)) @ self.cloud[:, 2]
-        return known / (known + ENOUGH)
+        return known / (known + np.float32(enough))
 
     def face(self, va: Array, generic: Generic) -> Array:
-        """``(T, E)`` in [0, 1] the network's face where it is known, else the generic one moved by :attr:`own`."""
-        known = self.coverage(va)[:, None]
-        mixed = known * self.decode(va) + (1 - known) * (self.own + generic(va))
+        """``(T, E)`` in [0, 1] the network's face where it is known, else the generic one moved by :attr:`own`.
+
+        Where the film says little about the person's moods (:attr:`doubt`), more seconds are needed to know a point.
+        """
+        known = self._share_known(va, max(ENOUGH, self.doubt))[:, None]
+        mixed = known * self.network_faces(va) + (1 - known) * (self.own + generic(va))
         return np.asarray(np.clip(mixed, 0, 1), np.float32)
 
     def moved(self, motion: FaceMotion, own: Array, wanted: Array, generic: Generic) -> FaceMotion:
@@ -199,10 +217,10 @@ def cloud_of(va: Array, seconds: Array) -> Array:
 
 
 def save_dsm(path: str | Path, model: Dsm) -> None:
-    """Write ``.safetensors``: weights, cloud and resting face, and the configuration in the header."""
+    """Write ``.safetensors``: weights, cloud, resting and mean face, and the configuration in the header."""
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
-    tensors |= {"cloud": torch.from_numpy(np.array(model.cloud)), "own": torch.from_numpy(np.array(model.own))}
-    save_weights(path, tensors, _HEADER, {"version": DSM_FORMAT, "config": asdict(model.config)})
+    tensors |= {name: torch.from_numpy(np.array(getattr(model, name))) for name in ("cloud", "own", "mean")}
+    save_weights(path, tensors, _HEADER, {"version": DSM_FORMAT, "config": asdict(model.config), "doubt": model.doubt})
 
 
 def load_dsm(path: str | Path) -> Dsm:
@@ -218,7 +236,8 @@ def load_dsm(path: str | Path) -> Dsm:
         config = _config(header["config"])
         network = ExpressionDecoder(config)
         network.load_state_dict(part_of(tensors, "network."))
-        return Dsm(config, network.eval(), tensors["cloud"].numpy(), tensors["own"].numpy())
+        arrays = {name: tensors[name].numpy() for name in ("cloud", "own", "mean") if name in tensors}
+        return Dsm(config, network.eval(), **arrays, doubt=float(header.get("doubt", 0.0)))  # version 1 knew no doubt
 
 
 def _config(content: Mapping[str, Any]) -> DsmConfig:
