@@ -143,7 +143,7 @@ def _remove_leftovers(target: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(target.stem)}\.(part|old|kept)-(\d+){re.escape(target.suffix)}")
     for entry in list(target.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
-        if match is None or _is_running(int(match[2])):
+        if match is None or _is_running(int(match[2])) or (match[1] == "kept" and int(match[2]) == os.getpid()):
             continue
         if match[1] == "old" and not target.exists():
             entry.rename(target)

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 GROWING = "growing.mp4"
 """What is being written and not yet worth keeping."""
 
+PACKAGE = Path(__file__).parent.parent
+"""mien itself; another mien may draw other frames."""
+
 _STATE, _LOCK = "state.json", "lock"
 
 
@@ -111,7 +114,7 @@ def unfinished(path: str | Path, record: Mapping[str, Any]) -> Iterator[Unfinish
 def fingerprint_of(record: Mapping[str, Any]) -> str:
     """Equal for runs that make the same: settings, contents of the inputs, files in the settings, and mien itself."""
     lasting = {key: value for key, value in record.items() if key != "created"}
-    stamps = [_stamps(path) for path in (Path(__file__).parent.parent, *_paths(record.get("settings")))]
+    stamps = [_stamps(path) for path in (PACKAGE, *_paths(record.get("settings")))]
     return hashlib.sha256(json.dumps([to_text(lasting), stamps]).encode()).hexdigest()
 
 
@@ -155,6 +158,7 @@ def _own_folder(target: Path) -> tuple[Path, int]:
     except OSError:  # taken, or a disk that knows no locks
         log.info("%s: another run works on it; this one cannot be resumed", target)
     folder = temporary_path(target, "kept")
+    remove(folder)
     folder.mkdir()
     return folder, lock
 
