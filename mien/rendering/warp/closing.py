@@ -13,6 +13,7 @@ Index = npt.NDArray[np.int32]
 
 _SEAL = 0.005  # face heights: lips this close touch, for they are soft
 _SPREAD = 0.035  # face heights: how far a corrected lid or lip takes its surroundings along
+_JAW = 0.6  # further by this share of an open mouth's gap: a jaw closes with its lip
 _SURE = 0.012  # face heights: rig gaps above this tell how far the photo's lids or lips are open
 
 
@@ -29,6 +30,7 @@ class Closure:
         upper_share: float,
         *,
         soft: bool = False,
+        opened: Array | None = None,
     ) -> None:
         """Remember the gaps at rest.
 
@@ -40,6 +42,7 @@ class Closure:
             height: of the face in pixels.
             upper_share: how much of a correction the upper edge makes: all of it on lids, half on lips.
             soft: the edges touch at rest and are soft: small gaps stay shut.
+            opened: ``(478, 3)`` how the expression at rest has moved the landmarks, if without it the edges meet.
         """
         axis = up[:2] / (np.linalg.norm(up[:2]) + 1e-6)
         self._axis = np.asarray(axis, np.float32)
@@ -48,22 +51,32 @@ class Closure:
             np.asarray((each[pairs[:, 0], :2] - each[pairs[:, 1], :2]) @ self._axis, np.float32)
             for each in (points, rig_points)
         )
-        self._sure = np.clip(self._rig_gap / (_SURE * height), 0, 1).astype(np.float32)
+        # A face whose photo shows it open has some of the gap in its shape; without the expression it is closed.
+        by_expression = self._rig_gap if opened is None else (opened[pairs[:, 0], :2] - opened[pairs[:, 1], :2]) @ axis
+        self._from_rest = np.minimum(self._rig_gap, np.maximum(by_expression, 0)).astype(np.float32)
+        self._height = height
         self._seal = _SEAL * height if soft else 0.0
-        upper, lower = (_carry(points, pairs[:, k], pairs[:, 1 - k], height) for k in (0, 1))
+        reach = _SPREAD * height + (0.0 if opened is None else _JAW * max(float(self._gap.max()), 0.0))
+        upper, lower = (_carry(points, pairs[:, k], pairs[:, 1 - k], height, reach) for k in (0, 1))
         self._carry = np.asarray(upper_share * upper - (1 - upper_share) * lower, np.float32)
         self._open = float(np.maximum(self._gap, 0).sum())
         self._pair_of = np.full(len(points), -1)
         self._pair_of[pairs] = np.arange(len(pairs))[:, None]
 
-    def apply(self, expression: Array) -> Array:
-        """Correct the landmarks' displacements ``(478, 3)`` in place.
+    def apply(self, expression: Array, *, measured: bool = False) -> Array:
+        """Correct the landmarks' displacements in place.
+
+        Args:
+            expression: ``(478, 3)``.
+            measured: the displacements are those of a filmed face, not only of the rig's expressions.
 
         Returns:
             ``(N,)`` the gaps that are left, pixels.
         """
         now = np.empty_like(self._gap)
-        _close(expression, self._pairs, self._axis, self._gap, self._rig_gap, self._sure, self._seal, self._carry, now)
+        rig_gap = self._rig_gap if measured else self._from_rest
+        sure = np.clip(rig_gap / np.float32(_SURE * self._height), 0, 1)
+        _close(expression, self._pairs, self._axis, self._gap, rig_gap, sure, self._seal, self._carry, now)
         return now
 
     def closed(self, now: Array) -> float:
@@ -112,10 +125,10 @@ def _close(
         expression[vertex, 1] += shift * axis[1]
 
 
-def _carry(points: Array, edge: Index, other: Index, height: float) -> Array:
+def _carry(points: Array, edge: Index, other: Index, height: float, reach: float) -> Array:
     """``(478, N)``: how a shift of each edge landmark carries on to those around, but not to the other edge."""
     distance = np.linalg.norm(points[:, None, :2] - points[None, edge, :2], axis=-1)
-    near = np.exp(-((distance / (_SPREAD * height)) ** 2))
+    near = np.exp(-((distance / reach) ** 2))
     weights = near / np.maximum(near.sum(1, keepdims=True), 1e-9) * near.max(1, keepdims=True)
     middle = (points[edge, :2].mean(0) + points[other, :2].mean(0)) / 2
     away = points[edge, :2].mean(0) - middle

@@ -20,6 +20,7 @@ from mien.types import Array, Frame
 Mask = npt.NDArray[np.bool_]
 
 _IRIS_EDGE = (1.0, 1.14)  # the iris fades into the white between these radii
+_NO_SKIN = (0.72, 1.25)  # brightness beside an eye outside these shares of the usual is brow, frame or gloss
 _SHADOW = 0.35  # how much the upper lid darkens the eye right below its edge
 
 
@@ -66,12 +67,16 @@ class EyeLayer:
         self._lid = _lid_skin(picture, contour)
         half = len(contour) // 2
         self._upper_first = contour[: half + 1, 1].mean() < contour[half:, 1].mean()
-        self._upper_rest = np.empty(picture.shape[1], np.float32)
-        _upper_edge(contour, self._upper_first, 0, self._upper_rest)
+        self._upper_rest, _ = _edges(contour, self._upper_first, 0, picture.shape[1])
+        self._lashes = _lashes(picture, self._lid, self._upper_rest, contour)
+        # Shaded skin is warmer: it takes more of the colours that it has less of.
+        lid = self._lid[inside].mean(0)
+        self._tint = np.asarray(np.clip((lid.mean() / np.maximum(lid, 1)) ** 0.6, 0.6, 1.5), np.float32)
 
     def draw_lid(
         self,
         out: Frame,
+        contour: Array,
         lid: Array,
         sign: int,
         corner: tuple[int, int],
@@ -80,10 +85,11 @@ class EyeLayer:
         shift: Array,
         closed: float,
     ) -> None:
-        """Smooth the upper lid that comes down: skin unfolds there which the photo does not show.
+        """Smooth the upper lid that comes down: skin unfolds there which the photo does not show, lashes hang from it.
 
         Args:
             out: the output picture, changed in place.
+            contour: ``(N, 2)`` the opening now, clockwise on the screen.
             lid: ``(h, w)`` of the drawn face: 2 at the lid's edge, 1 at the lashes, 0 above the crease, times ``sign``.
             sign: which of the two eyes this is.
             corner: picture column and row of that array.
@@ -92,7 +98,22 @@ class EyeLayer:
             shift: ``(2,)`` how far that has moved.
             closed: 0 as open as in the photo, 1 closed.
         """
-        _smooth_lid(out, lid, sign, corner, back, self._place(origin, shift), self._lid, 0.75 * self._width, closed)
+        place = self._place(origin, shift)
+        _smooth_lid(
+            out,
+            contour,
+            self._upper_first,
+            lid,
+            sign,
+            corner,
+            back,
+            place,
+            self._lid,
+            self._lashes,
+            self._tint,
+            self._width,
+            closed,
+        )
 
     def draw(
         self, out: Frame, contour: Array, back: Array, origin: Array, shift: Array, gaze: Array, opacity: float
@@ -132,11 +153,14 @@ class EyeLayer:
 
 
 @compiled
-def _upper_edge(contour: Array, upper_first: bool, left: int, out: Array) -> None:
-    """The y of the opening's upper edge at each column."""
+def _edges(contour: Array, upper_first: bool, left: int, width: int) -> tuple[Array, Array]:
+    """The y of the opening's upper and lower edge at each column."""
     half = len(contour) // 2
-    edge = contour[: half + 1] if upper_first else contour[half:]
-    values_at_columns(edge[:, 0], edge[:, 1], left, out)
+    first, second = np.empty(width, np.float32), np.empty(width, np.float32)
+    values_at_columns(contour[: half + 1, 0], contour[: half + 1, 1], left, first)
+    back = np.concatenate((contour[half:], contour[:1]))
+    values_at_columns(back[:, 0], back[:, 1], left, second)
+    return (first, second) if upper_first else (second, first)
 
 
 def _complete_white(picture: Array, visible: Mask, radius: Array) -> Array:
@@ -181,21 +205,37 @@ def _lid_skin(picture: Array, contour: Array) -> Array:
     half_height = max(float(np.ptp(contour[:, 1])) / 2, 0.12 * width)
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
     ring = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (half_height + 0.12 * width))
-    known = (ring > 1.0) & (ring < 1.9)
+    known = (ring > 1.0) & (ring < 1.7)
     if known.sum() < 8:
         return picture
     # Each half by itself: the skin below the brow is shaded, the cheek is not. Dark outliers are brow and frame.
     brightness = picture.mean(-1)
-    for half, darkest in ((y < middle[1], 35), (y >= middle[1], 45)):
+    for half in (y < middle[1], y >= middle[1]):
         if (known & half).sum() >= 4:
-            low, high = np.percentile(brightness[known & half], [darkest, 92])
-            known &= ~half | ((brightness >= low) & (brightness <= high))
+            usual = float(np.percentile(brightness[known & half], 55))
+            known &= ~half | ((brightness >= _NO_SKIN[0] * usual) & (brightness <= _NO_SKIN[1] * usual))
     blur = (0.05 * width, 0.05 * width, 0)
     smooth = gaussian_filter(fill_missing(picture, known), blur)
-    # The grain of the photo or the canvas, borrowed from below the eye.
+    # The grain of the photo or the canvas, borrowed from below the eye and laid down to and fro.
     grain = np.clip(picture - gaussian_filter(picture, blur), -14, 14)
-    below = min(int(0.4 * width), picture.shape[0] - 1)
-    return np.asarray(smooth + np.concatenate([grain[below:], grain[-1 : -1 - below : -1]]), np.float32)
+    last = len(picture) - 1
+    below = min(int(middle[1] + half_height + 0.12 * width), last)
+    away = np.abs(np.arange(last + 1) - below) % max(2 * (last - below), 1)
+    return np.asarray(smooth + grain[below + np.minimum(away, 2 * (last - below) - away)], np.float32)
+
+
+def _lashes(picture: Array, skin: Array, upper: Array, contour: Array) -> Array:
+    """``(4,)`` their colour and how dark they are, from the line above the open eye."""
+    width = float(np.ptp(contour[:, 0]))
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    near = (y <= upper) & (y > upper - max(0.07 * width, 1.5)) & (abs(x - contour[:, 0].mean()) < 0.4 * width)
+    if not near.any():
+        return np.zeros(4, np.float32)
+    brightness = picture.mean(-1)
+    dark = near & (brightness <= np.percentile(brightness[near], 25))
+    colour = picture[dark].mean(0)
+    contrast = 1 - float(colour.mean()) / max(float(skin[near].mean()), 1.0)
+    return np.array([*colour, np.clip(1.4 * contrast, 0.3, 0.9)], np.float32)
 
 
 def fill_missing(picture: Array, known: Mask) -> Array:
@@ -241,8 +281,7 @@ def _paint(
     width = right - left
     coverage = np.empty((bottom - top, width), np.float32)
     polygon_coverage(contour - np.array([left, top], np.float32), coverage)
-    upper = np.empty(width, np.float32)
-    _upper_edge(contour, upper_first, left, upper)
+    upper, _ = _edges(contour, upper_first, left, width)
     for y in range(top, bottom):
         for x in range(left, right):
             amount = coverage[y - top, x - left] * opacity
@@ -270,35 +309,71 @@ def _paint(
 @compiled
 def _smooth_lid(
     out: Frame,
+    contour: Array,
+    upper_first: bool,
     lid: Array,
     sign: int,
     corner: tuple[int, int],
     back: Array,
     place: Array,
     skin: Array,
-    reach: float,
+    lashes: Array,
+    tint: Array,
+    eye_width: float,
     closed: float,
 ) -> None:
-    """Mix clean skin into a lid, keep its dark lashes; see :meth:`EyeLayer.draw_lid`."""
+    """Mix clean skin into a lid, draw its line of lashes; see :meth:`EyeLayer.draw_lid`."""
     left, top = corner
+    reach = 0.75 * eye_width
     first_x, last_x = max(int(place[0] - reach), left, 0), min(int(place[0] + reach) + 1, left + lid.shape[1])
     first_y, last_y = max(int(place[1] - reach), top, 0), min(int(place[1] + reach) + 1, top + lid.shape[0])
-    for y in range(first_y, min(last_y, out.shape[0])):
-        for x in range(first_x, min(last_x, out.shape[1])):
+    last_x, last_y = min(last_x, out.shape[1]), min(last_y, out.shape[0])
+    if last_x <= first_x or last_y <= first_y:
+        return
+    upper, lower = _edges(contour, upper_first, first_x, last_x - first_x)
+    start, end = contour[:, 0].min(), contour[:, 0].max()
+    # Skin unfolds from the start; what the photo shows of lashes and lower lid gives way when the lids meet.
+    unfolded, met = min(1.6 * closed, 1.0), min(max((closed - 0.35) / 0.5, 0.0), 1.0)
+    met *= met * (3 - 2 * met)
+    above, below, hanging = max(0.016 * eye_width, 0.5), max(0.026 * eye_width, 0.7), 0.075 * eye_width
+    rim = max(0.07 * eye_width, 1.0)
+    for y in range(first_y, last_y):
+        for x in range(first_x, last_x):
             height_on_lid = sign * lid[y - top, x - left]
-            if height_on_lid <= 0:
+            line, under = y - upper[x - first_x], y - lower[x - first_x]
+            across = (x - start) / max(end - start, 1.0)
+            beside = max(-across, across - 1.0, 0.0)
+            if height_on_lid <= 0 and (abs(line) > 2 * rim or beside > 0.2):
                 continue
-            amount = min(height_on_lid * 1.45, 1.0)
-            amount *= amount * (3 - 2 * amount) * closed
-            lashes = max(height_on_lid - 1.0, 0.0)
             dx, dy = x - place[0], y - place[1]
             px = back[0, 0] * dx + back[0, 1] * dy + place[2]
             py = back[1, 0] * dx + back[1, 1] * dy + place[3]
-            clean = (sample(skin, px, py, 0), sample(skin, px, py, 1), sample(skin, px, py, 2))
-            seen = (np.float32(out[y, x, 0]) + out[y, x, 1] + out[y, x, 2]) / max(clean[0] + clean[1] + clean[2], 1.0)
-            # Only lashes may be darker than the skin, and a closed lid has at least a soft line at its edge.
-            shade = 1.0 - 0.14 * min(height_on_lid, 1.0)
-            shade += (min(seen, 0.55, shade) - shade) * lashes
-            for k in range(3):
-                mixed = out[y, x, k] + (clean[k] * shade - out[y, x, k]) * amount
+            red, green, blue = sample(skin, px, py, 0), sample(skin, px, py, 1), sample(skin, px, py, 2)
+            level = max(red + green + blue, 1.0)
+            seen = (np.float32(out[y, x, 0]) + out[y, x, 1] + out[y, x, 2]) / level
+            amount, shade = 0.0, 0.0
+            if height_on_lid > 0:
+                amount = min(height_on_lid * 1.9, 1.0)
+                shown = unfolded if line < 0 else met
+                amount *= amount * (3 - 2 * amount) * (shown + (met - shown) * min(max(height_on_lid - 1.0, 0.0), 1.0))
+                shade = 0.13 * min(0.5 * height_on_lid, 1.0)
+            # At the line only what is paler than skin, the wet rim of the eye, has to go; beside it only white.
+            pale = min(max(1.4 - max(under, -line) / rim, 0.0), 1.0) * min(max(6 * (seen - 0.97), 0.0), 1.0) * met
+            if beside > 0:
+                whiter = out[y, x, 2] / max(out[y, x, 0], 1.0) - blue / max(red, 1.0)
+                pale *= min(max(10 * whiter - 0.6, 0.0), 1.0) * min(max(5 - 25 * beside, 0.0), 1.0)
+            if pale > amount:
+                amount, shade = pale, 0.13
+            ink = 0.0
+            if beside == 0:
+                spread = line / (above if line < 0 else below)
+                ink = np.exp(-spread * spread)
+                if line > 0:
+                    ink = max(ink, 0.5 * max(1.0 - line / hanging, 0.0))
+                ink *= lashes[3] * met * min(4.5 * across * (1 - across), 1.0) ** 0.5
+            if amount <= 0 and ink < 0.01:
+                continue
+            for k, clean in enumerate((red, green, blue)):
+                mixed = out[y, x, k] + (clean * (1.0 - shade * tint[k]) - out[y, x, k]) * amount
+                mixed += (lashes[k] - mixed) * ink
                 out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))

@@ -28,12 +28,16 @@ from mien.types import Array, Frame
 
 PARTS = ("teeth_upper", "teeth_lower", "tongue")
 
-_TOOTH_CONTRAST = 0.45  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
-_TEETH_SHOW = 0.010  # the upper teeth stand this much lower than the rig's, in face heights: parted lips show them
+_TOOTH_CONTRAST = 0.33  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
+_TEETH_LOWER = 0.010  # the upper teeth stand at least this much lower than the rig's, in face heights
+_OVERLAP = (0.031, 0.006)  # face heights by which upper and lower front teeth reach beyond the line of closed lips
 _FINE_WIDTH = 120  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
-_TONGUE = np.array([0.60, 0.34, 0.32], np.float32)
-_CAVITY = np.array([0.075, 0.035, 0.03], np.float32)
-_REACH = (0.16, 0.16, 0.075)  # depth, in face heights, at which upper teeth, lower teeth and tongue are 1 / e as bright
+_TONGUE = np.array([0.74, 0.42, 0.40], np.float32)
+_GROOVE = (0.3, 0.018)  # the tongue's middle line is that much darker, and that wide in face heights
+_CAVITY = np.array([0.075, 0.033, 0.03], np.float32)
+_PALATE = np.array([0.25, 0.105, 0.095], np.float32)
+_GUM = np.array([0.58, 0.31, 0.30], np.float32)
+_REACH = (0.16, 0.16, 0.14)  # depth, in face heights, at which upper teeth, lower teeth and tongue are 1 / e as bright
 
 
 class MouthLayer:
@@ -59,6 +63,7 @@ class MouthLayer:
         self._is_open = is_open
         self._upper_rest, self._lower_rest = _edges(contour, 0, photo.shape[1])
         self._span_rest = (float(contour[:, 0].min()), float(contour[:, 0].max()))
+        self._inside_rest, self._inside_corner = _inside(contour)
         triangles, brightness = [], np.ones(len(parts), np.float32)
         kind = np.zeros(len(parts), np.float32)
         for index, name in enumerate(PARTS):
@@ -67,9 +72,13 @@ class MouthLayer:
             kind[vertices] = index
             depth = parts[vertices, 2].max() - parts[vertices, 2]
             brightness[vertices] = np.exp(-depth / (_REACH[index] * height))
+            if name == "tongue":
+                aside = (parts[vertices, 0] - parts[vertices, 0].mean()) / (_GROOVE[1] * height)
+                brightness[vertices] *= 1 - _GROOVE[0] * np.exp(-(aside**2))
             triangles.append(_between_teeth(rig, name))
         self._lowered = np.zeros((len(parts), 3), np.float32)
-        self._lowered[rig.parts["teeth_upper"], 1] = _TEETH_SHOW * height
+        for name, shift in _settled(rig, parts, contour, height, is_open).items():
+            self._lowered[rig.parts[name], :2] = shift
         self._triangles: Integers = np.concatenate(triangles).astype(np.int32)
         self._values = np.stack([rig.uv[:, 0], rig.uv[:, 1], brightness, kind], 1).astype(np.float32)
         self._upper_teeth, self._lower_teeth = (_soften(rig.textures[name]) for name in PARTS[:2])
@@ -114,6 +123,8 @@ class MouthLayer:
             self._lower_teeth,
             self._white,
             _CAVITY,
+            _PALATE,
+            _GUM,
             _TONGUE,
             self._height,
             back,
@@ -121,6 +132,8 @@ class MouthLayer:
             self._photo,
             self._upper_rest,
             self._lower_rest,
+            self._inside_rest,
+            self._inside_corner,
             self._span_rest,
             self._is_open,
         )
@@ -152,6 +165,36 @@ class MouthLayer:
         inside = cv2.remap(self._photo, places, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         mixed = window + (inside.astype(np.float32) - window) * (coverage * opacity)[..., None]
         window[:] = np.rint(mixed).astype(np.uint8)
+
+
+def _inside(contour: Array) -> tuple[Array, tuple[int, int]]:
+    """``(h, w, 1)`` how many pixels deep inside a contour a place is, 0 outside; column and row of the first."""
+    left, top = (int(v) - 2 for v in np.floor(contour.min(0)))
+    width, height = (int(v) + 3 for v in np.ceil(contour.max(0)) - (left, top))
+    coverage = np.empty((height, width), np.float32)
+    polygon_coverage(contour - np.array([left, top], np.float32), coverage)
+    depth = cv2.distanceTransform((coverage > 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.ascontiguousarray(depth[..., None], np.float32), (left, top)
+
+
+def _settled(rig: Rig, parts: Array, contour: Array, height: float, is_open: bool) -> dict[str, Array]:
+    """``(2,)`` pixels by which the teeth of both jaws are moved, so that their edges meet behind these lips."""
+    upper, lower = (parts[rig.parts[name], :2] for name in ("teeth_upper", "teeth_lower"))
+    down = lower.mean(0) - upper.mean(0)
+    down /= np.linalg.norm(down) + 1e-6
+    middle = contour.mean(0)
+
+    def front(points: Array) -> Array:
+        """How far down the points in the middle of the mouth are."""
+        aside = np.abs((points - middle) @ np.array([-down[1], down[0]]))
+        return np.asarray((points[aside < max(0.03 * height, aside.min() + 1)] - middle) @ down)
+
+    lips = front(contour)
+    drop = max(lips.min() + _OVERLAP[0] * height - front(upper).max(), _TEETH_LOWER * height)
+    rise = 0.0 if is_open else min(lips.max() - _OVERLAP[1] * height - front(lower).min(), 0.0)
+    if is_open:
+        drop = _TEETH_LOWER * height
+    return {"teeth_upper": np.asarray(drop * down, np.float32), "teeth_lower": np.asarray(rise * down, np.float32)}
 
 
 def _between_teeth(rig: Rig, part: str) -> Integers:
@@ -205,6 +248,8 @@ def _paint(
     lower_teeth: Array,
     white: Array,
     cavity: Array,
+    palate: Array,
+    gum: Array,
     tongue: Array,
     face_height: float,
     back: Array,
@@ -212,6 +257,8 @@ def _paint(
     photo: Frame,
     upper_rest: Array,
     lower_rest: Array,
+    inside_rest: Array,
+    inside_corner: tuple[int, int],
     span_rest: tuple[float, float],
     is_open: bool,
 ) -> None:
@@ -225,12 +272,32 @@ def _paint(
     start, end = contour[:, 0].min(), contour[:, 0].max()
     across = (np.arange(width) - start) / max(end - start, 1.0)
     corners = 1.0 - 0.8 * np.exp(-np.maximum(np.minimum(across, 1.0 - across), 0.0) / 0.07)
+    widest = 0.0
+    if is_open:
+        low, high = max(int(span_rest[0]), 0), max(int(span_rest[1]), int(span_rest[0]) + 1)
+        gap_rest = (lower_rest[low:high] - upper_rest[low:high]).max()
+        widest = min(max((gap_rest / face_height - 0.09) / 0.03, 0.0), 1.0)
+    # Above the upper teeth there is gum, however far the lip is raised.
+    teeth_top = np.full(width, -1, np.int32)
+    for x in range(width):
+        for y in range(fine * height):
+            kind = drawn[y, x * fine, 3]
+            if kind >= 0 and kind < 1.5:
+                teeth_top[x] = y if kind < 0.5 else -1
+                break
     for y in range(height):
         for x in range(width):
+            gap = max(lower[x] - upper[x], 0.0)
             amount = coverage[y, x] * strength[x]
+            if is_open:  # lips that meet leave no sliver of what was between them
+                amount *= min(gap / (0.008 * face_height), 1.0)
             if amount <= 0:
                 continue
+            # Little light gets in through a narrow opening; the upper lip shades what is right behind it.
             light = corners[x] * (1.0 - 0.4 * np.exp(-max(y - upper[x], 0.0) / (0.012 * face_height)))
+            light *= 1.0 - 0.35 * np.exp(-gap / (0.025 * face_height))
+            down = max(y - upper[x], 0.0) / max(gap, 1.0)
+            roof = min(gap / (0.12 * face_height), 1.0) * corners[x] * max(1.0 - abs(down - 0.3) / 0.3, 0.0)
             colour[:] = 0.0
             for i in range(fine):
                 for j in range(fine):
@@ -242,9 +309,10 @@ def _paint(
                         texture = upper_teeth if value[3] < 0.5 else lower_teeth
                         tx, ty = value[0] * texture.shape[1] - 0.5, value[1] * texture.shape[0] - 0.5
                         alpha = light * value[2] * (1.0 if value[3] < 0.5 else 0.75)
-                    elif value[3] < 0:  # nothing but the cavity
+                    elif value[3] < 0 or y * fine + i < teeth_top[x]:  # nothing but the cavity
+                        bright, wall = (light, gum) if y * fine + i < teeth_top[x] else (roof, palate)
                         for k in range(3):
-                            colour[k] += cavity[k] * white[k] / (fine * fine)
+                            colour[k] += (cavity[k] + (wall[k] - cavity[k]) * bright) * white[k] / (fine * fine)
                         continue
                     for k in range(3):
                         shade = cavity[k]
@@ -257,22 +325,29 @@ def _paint(
                 dx, dy = x - place[0], y - place[1]
                 px = back[0, 0] * dx + back[0, 1] * dy + place[2]
                 py = back[1, 0] * dx + back[1, 1] * dy + place[3]
-                inset = 0.04 * (span_rest[1] - span_rest[0])
-                px = min(max(px, span_rest[0] + inset), span_rest[1] - inset)
                 column = min(max(int(px + 0.5), 0), photo.shape[1] - 1)
-                py = max(py, upper_rest[column] + 0.008 * face_height)
+                above = max(upper_rest[column] + 0.008 * face_height - py, 0.0)
+                py += above
                 # A mouth that is wide open in the photo: below the upper teeth its picture stretches with the jaw.
                 fixed = upper_rest[column] + 0.07 * face_height
-                wide = min(max((lower_rest[column] - fixed) / (0.03 * face_height), 0.0), 1.0)
+                wide = min(max((lower_rest[column] - fixed) / (0.03 * face_height), 0.0), 1.0) * widest
                 floor = back[1, 0] * dx + back[1, 1] * (lower[x] - place[1]) + place[3]
                 if wide > 0 and py > fixed and floor > lower_rest[column]:
                     stretched = fixed + (py - fixed) * (lower_rest[column] - fixed) / (floor - fixed)
                     py += (stretched - py) * wide
-                edge = (lower_rest[column] - py) / ((0.012 - 0.009 * wide) * face_height)
-                shown = min(max(edge, 0.0), 1.0)
-                if shown > 0:
-                    for k in range(3):
-                        colour[k] += (sample(photo, px, py, k) - colour[k]) * shown
+                # The photo's lips, that may show beside its opening, stay out; where it stretches there is no edge.
+                row = py
+                if wide > 0:
+                    py += min(lower_rest[column] - 0.005 * face_height - py, 0.0) * wide
+                    row += min(max(lower_rest[column] - 0.016 * face_height, fixed) - row, 0.0) * wide
+                depth = sample(inside_rest, px - inside_corner[0], row - inside_corner[1], 0)
+                shown = min(max((depth / face_height - 0.004) / 0.009, 0.0), 1.0)
+                # What a wide open mouth does not show lies in the dark of the cheeks; there are no teeth to be seen.
+                shade = np.exp(-above / (0.06 * face_height))
+                for k in range(3):
+                    colour[k] += (cavity[k] * white[k] - colour[k]) * widest
+                    if shown > 0:
+                        colour[k] += (sample(photo, px, py, k) * (1.0 - 0.8 * (1.0 - shade)) - colour[k]) * shown
             for k in range(3):
                 mixed = out[y, x, k] + (colour[k] - out[y, x, k]) * amount
                 out[y, x, k] = np.uint8(min(max(mixed + 0.5, 0.0), 255.0))

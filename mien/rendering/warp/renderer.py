@@ -20,6 +20,7 @@ from mien.face.rig import load_rig
 from mien.rendering.raster import blend_places, draw_sampled, fill_triangles, pixel_box, relight, turn_points
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
+from mien.rendering.warp.glasses import stiffness
 from mien.rendering.warp.head import HeadLayer, head_frame
 from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
@@ -152,11 +153,24 @@ class WarpRenderer:
 
         up = self._rest_rotation[:, 1] * np.array([1, -1, 1], np.float32)
         self._closures = [
-            Closure(landmarks, posed[:478], rig.closures["lips"], up, self._height, 0.5, soft=not self._mouth_open),
+            Closure(
+                landmarks,
+                posed[:478],
+                rig.closures["lips"],
+                up,
+                self._height,
+                0.2 if self._mouth_shows else 0.5,
+                soft=not self._mouth_open,
+                opened=(self._rest_weights @ self._basis).reshape(-1, 3)[:478],
+            ),
             Closure(landmarks, posed[:478], rig.closures["eye_left"], up, self._height, 1.0),
             Closure(landmarks, posed[:478], rig.closures["eye_right"], up, self._height, 1.0),
         ]
         self._surface = surface = build_surface(rig, landmarks)
+        stiff = stiffness(self._photo, landmarks, surface.rest)
+        self._stiff = np.flatnonzero(stiff) if stiff is not None else np.zeros(0, np.intp)
+        # What spectacles take of the expression: as the surface follows the landmarks, but only there and so much.
+        self._held = None if stiff is None else surface.follow[self._stiff].multiply(stiff[self._stiff, None]).tocsr()
         self._surface_points = np.concatenate([surface.rest, (surface.follow @ landmarks)[:, 2:]], 1)
         # Per vertex: backward displacement x and y, opacity, brightness change, lid; see blend_places.
         self._surface_values = np.zeros((len(surface.rest), 5), np.float32)
@@ -293,7 +307,7 @@ class WarpRenderer:
             change += offsets @ self._to_picture
         # Lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross.
         expression = change[:478].copy()
-        gaps = [closure.apply(expression) for closure in self._closures]
+        gaps = [closure.apply(expression, measured=offsets is not None) for closure in self._closures]
         turn, shift = course.turn[index], course.shift[index]
         landmarks = np.empty_like(self._points)
         turn_points(self._points, expression, self._frame.pivot, turn, shift, landmarks)
@@ -304,6 +318,10 @@ class WarpRenderer:
         changes[:468, 3] = self._shading.change(landmarks[:468])
         surface, values = self._surface_points.copy(), self._surface_values.copy()
         self._surface.move(changes, surface, values)
+        if self._held is not None:
+            held = (self._held @ expression) @ turn.T
+            surface[self._stiff] -= held
+            values[self._stiff, :2] += held[:, :2]
         moved = _Moved(course, index, change, expression, gaps, np.abs(expression).max(1), surface)
 
         head = self._head
@@ -354,13 +372,14 @@ class WarpRenderer:
                 continue
             gaze, behind = moved.course.gaze[moved.index, eye], self._behind(moved, eye)
             closed = self._closures[1 + eye].closed(moved.gaps[1 + eye])
-            if closed > 0.02:
-                layer.draw_lid(out, lids, 1 if side == "left" else -1, corner, *behind, closed)
             name = f"eye_{side}"
+            contour = self._contour(name, moved.surface)
+            if closed > 0.02:
+                layer.draw_lid(out, contour, lids, 1 if side == "left" else -1, corner, *behind, closed)
             stir = max(float(moved.stir[self._rig.contours[name]].max()), float(np.abs(gaze).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
             if opacity > 0:
-                layer.draw(out, self._contour(name, moved.surface), *behind, gaze, opacity)
+                layer.draw(out, contour, *behind, gaze, opacity)
 
     def _draw_mouth(self, out: Frame, moved: _Moved) -> None:
         loop = self._rig.contours["lips_inner"]

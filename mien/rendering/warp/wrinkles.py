@@ -59,7 +59,7 @@ FOLDS: tuple[_Fold, ...] = (
     _fold(((336, 9), (285, 8)), 0.013, browDownLeft=1.0),
     _fold(((107, 9), (55, 8)), 0.013, browDownRight=1.0),
     # across the root of the nose
-    _fold(((193, 122), 6, (417, 351)), 0.012, noseSneerLeft=0.5, noseSneerRight=0.5),
+    _fold((193, (168, 6), 417), 0.014, noseSneerLeft=0.25, noseSneerRight=0.25),
     *_forehead_folds(),
     # below the eyes
     _fold((448, 449, 450, 451, 452), 0.012, cheekSquintLeft=0.7, eyeSquintLeft=0.4),
