@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from tyro.conf import arg
 
-from mien.direction import LABEL_ANGLES, Direction
+from mien.direction import Direction
 from mien.errors import InputError, NoFaceError, OutputError
 from mien.evaluation.leakage import (
     FACTORS,
@@ -28,8 +28,9 @@ from mien.evaluation.leakage import (
     doses,
     matrix,
 )  # fmt: skip
+from mien.evaluation.watcher import Watcher
 from mien.progress import Progress, Silent, Stage
-from mien.types import Array, Frame, Portrait, SpeechFeatures
+from mien.types import Frame, SpeechFeatures
 
 if TYPE_CHECKING:
     from mien.evaluation.observer import Observer
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 FPS = 25
 SILENCE = 1.0
 """Seconds without sound before and after each voice: the face at rest, in which emotion is read."""
-
-_LOOK_EVERY = 3  # frames between those that are judged and whose brows are followed
-_BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
-_RIGID = [33, 133, 362, 263, 168, 6, 195, 127, 356, 234, 454]  # eye corners, nose, temples
-_STEADY = [168, 6, 197, 195, 127, 356, 234, 454, 10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21]  # nose, oval
 
 
 @dataclass(frozen=True)
@@ -268,146 +264,10 @@ def _sweeps(
     watcher.forget()
     default = clip({})
     for control in swept:
-        clips = tuple(clip(control.lanes(value)) for value in control.values)
-        played.sweeps.append(Sweep(control.name, control.values, clips, default))
-        ends = [control.lanes(control.values[i]) for i in (0, len(control.values) // 2, -1)]
-        played.pictures[control.name] = [watcher.picture(lanes, speech, seed) for lanes in ends]
+        clips, pictures = [], []
+        for value in control.values:
+            clips.append(clip(control.lanes(value)))
+            pictures.append(watcher.picture)
+        played.sweeps.append(Sweep(control.name, control.values, tuple(clips), default))
+        played.pictures[control.name] = [pictures[i] for i in (0, len(pictures) // 2, -1)]
     return played
-
-
-class Watcher:
-    """Plays directions on one portrait and sums up what is to be seen.
-
-    Args:
-        portrait: the face.
-        observer: finds landmarks.
-        name: of the portrait, for errors.
-
-    Raises:
-        NoFaceError: if the observer does not find the face of the photo.
-    """
-
-    def __init__(self, portrait: Portrait, observer: Observer, name: str) -> None:
-        from mien.evaluation.emotion_judge import face_box
-        from mien.rendering.warp import WarpRenderer
-
-        seen = observer(portrait.image)
-        if seen is None:
-            raise NoFaceError(f"{name}: the observer finds no face", "give a picture from the front, in good light")
-        self._portrait, self._observer, self._reference = portrait, observer, seen
-        self._renderer = WarpRenderer(portrait)
-        left, top = seen[:, :2].min(0)
-        right, bottom = seen[:, :2].max(0)
-        whole = int(left), int(top), int(right), int(bottom)
-        self._box = face_box(portrait.image) or whole
-        self._defaults: dict[int, tuple[np.ndarray, Array]] = {}
-
-    def forget(self) -> None:
-        """The next clip is the one of defaults."""
-        self._defaults.clear()
-
-    def frames(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Iterator[Frame]:
-        """The clip."""
-        from mien.pipelines.speak import perform
-
-        motion = perform(direction, speech, rest=self._portrait.rest, identity=self._portrait.identity, seed=seed)
-        return self._renderer.render(motion)
-
-    def picture(self, lanes: Mapping[str, Any], speech: SpeechFeatures, seed: int) -> Frame:
-        """The loudest moment of a clip, to look at."""
-        moment = int(np.argmax(speech.loudness))
-        frames = self.frames(Direction.from_dict({**HELD, **lanes}), speech, seed)
-        return next(frame for i, frame in enumerate(frames) if i == moment)
-
-    def measures(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Measures:
-        """All of :data:`~mien.evaluation.leakage.MEASURES` of one clip; the first clip is the one of defaults."""
-        from mien import metrics
-
-        points: list[Array] = []
-        judged: dict[int, float] = {}
-        brows: dict[int, Array] = {}
-        silent, spoken = _far_from_speech(speech), np.asarray(speech.voiced) > 0.5
-        for i, frame in enumerate(self.frames(direction, speech, seed)):
-            seen = self._observer(frame)
-            points.append(points[-1] if seen is None and points else self._reference if seen is None else seen)
-            if i % _LOOK_EVERY == 0 and (silent[i] or spoken[i]):
-                judged[i] = self._valence(frame, points[-1])
-                brows[i] = self._brow_shift(i, frame, points[-1])
-        landmarks = np.stack(points)
-        face = metrics.steadied(landmarks, self._reference)
-        gap = metrics.lip_aperture(face)[spoken]
-        closure = metrics.closure_from_openness(metrics.eye_openness(face), FPS)
-        raised = np.mean(list(brows.values()), axis=0)
-        return {
-            "valence": float(np.median([v for i, v in judged.items() if silent[i]])),
-            "lip movement": float(gap.std()),
-            "lip opening": float(gap.mean()),
-            "head movement": float(metrics.head_angles(landmarks, self._reference).std(0).mean()),
-            "blink rate": metrics.blink_rate(metrics.blinks_of(closure, FPS), len(landmarks) / FPS),
-            "brow asymmetry": float(raised[1] - raised[0]),
-            "valence in speech": float(np.median([v for i, v in judged.items() if spoken[i]])),
-            "brow height": float(raised.mean()),
-        }
-
-    def _valence(self, frame: Frame, landmarks: Array) -> float:
-        """What the judge sees in the face, where it stood in the photo and as large."""
-        import cv2
-
-        from mien.evaluation.emotion_judge import judge
-
-        moved, _ = cv2.estimateAffinePartial2D(landmarks[_RIGID, :2], self._reference[_RIGID, :2], method=cv2.LMEDS)
-        size = frame.shape[1], frame.shape[0]
-        upright = frame if moved is None else cv2.warpAffine(frame, moved, size, borderMode=cv2.BORDER_REPLICATE)
-        return float(judge([np.asarray(upright, np.uint8)], self._box)[0] @ _judged_valence())
-
-    def _brow_shift(self, i: int, frame: Frame, landmarks: Array) -> Array:
-        """``(2,)`` how much higher the right and left brow stand than in the same frame of the clip of defaults.
-
-        Optical flow (Kroeger et al. 2016): the mean over each brow less what the head does, by the flow of points that
-        no expression moves, in eye distances. Landmarks of brows err by more than a tenth of a natural deviation, and
-        differently on different expressions.
-        """
-        import cv2
-
-        from mien import metrics
-
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        before, points = self._defaults.setdefault(i, (grey, landmarks))
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, grey, None)
-        size = np.array(grey.shape[::-1]) - 1
-        still = points[_STEADY, :2]
-        column, row = np.clip(np.round(still), 0, size).astype(int).T
-        head, _ = cv2.estimateAffinePartial2D(still, still + flow[row, column], method=cv2.LMEDS)
-        rises = []
-        for brow in _BROWS:
-            rows, columns = np.nonzero(_brow_mask(points, brow, grey.shape))
-            moved = flow[rows, columns].mean(0)
-            if head is not None:
-                middle = np.array([columns.mean(), rows.mean()])
-                moved = moved - (head[:, :2] @ middle + head[:, 2] - middle)
-            rises.append(-float(moved[1]))
-        return np.array(rises, np.float32) / float(metrics.eye_distance(self._reference))
-
-
-def _brow_mask(landmarks: Array, brow: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
-    """``(H, W)`` the brow and a few pixels around it."""
-    import cv2
-
-    mask = np.zeros(size, np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[list(brow), :2]).astype(np.int32)), 1)
-    return np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)), bool)
-
-
-def _judged_valence() -> Array:
-    """``(7,)`` valence of each label that the judge knows."""
-    from mien.evaluation.emotion_judge import JUDGED_EMOTIONS
-
-    angles = [LABEL_ANGLES.get(label.value) for label in JUDGED_EMOTIONS]
-    return np.array([0 if angle is None else np.cos(np.deg2rad(angle)) for angle in angles], np.float32)
-
-
-def _far_from_speech(speech: SpeechFeatures) -> np.ndarray:
-    """``(T,)`` where nobody speaks, nor will or did within a third of a second."""
-    from scipy.ndimage import maximum_filter1d
-
-    return np.asarray(maximum_filter1d(np.asarray(speech.voiced), 2 * round(FPS / 3) + 1) < 0.5)

@@ -82,6 +82,8 @@ def test_every_control_goes_through_its_documented_range(tmp_path):
 class PretendWatcher:
     """A face on which lips leak into brows, as a broken generator's might."""
 
+    picture = np.zeros((64, 64, 3), np.uint8)
+
     def __init__(self, portrait, observer, name):
         pass
 
@@ -95,9 +97,6 @@ class PretendWatcher:
             "lip movement": 0.01 * gain, "brow asymmetry": 0.013 * gain, "head movement": style,
             "blink rate": direction.blink.rate.keys[0][1], "valence": direction.emotion[0].point[0],
         }  # fmt: skip
-
-    def picture(self, lanes, speech, seed):
-        return np.zeros((64, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize("ending", [".json", ".html"])

@@ -1,0 +1,144 @@
+"""What moved between two pictures of one face at one moment of speech: brows and lips by optical flow.
+
+Landmark networks read a shape they know into every picture: the same gap looks larger to them between lips that a
+smile has widened, and by other amounts to each of them. Optical flow compares pixels. Where both pictures are drawn
+from one photo, as in the leakage matrix, it tells lips and brows apart from what is around them more finely than
+landmarks do (docs/evaluate.md has the comparison); landmarks only say where to look.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.types import Array
+
+Grey = npt.NDArray[np.uint8]
+"""``(H, W)``."""
+
+_BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
+_STEADY = [168, 6, 197, 195, 127, 356, 234, 454, 10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21]  # nose, oval
+_EYE_CORNERS = [33, 263]
+# Outer and inner edge of the middle of the upper and of the lower lip, from the subject's right.
+_LIPS = (((39, 37, 0, 267, 269), (81, 82, 13, 312, 311)), ((181, 84, 17, 314, 405), (178, 87, 14, 317, 402)))
+_MOUTH = [61, 291, 0, 17]
+_FACE_ENDS = [10, 152]
+_MARGIN = 0.12  # face heights around what is looked at
+_FACE_PX = 800  # pictures are looked at as if the face were so high: flow's patches are then finer than a lip
+
+
+def brow_rises(before: Grey, after: Grey, points: Array) -> Array:
+    """``(2,)`` pixels by which the subject's right and left brow have risen, less what the head did.
+
+    The mean over each brow, upwards as the face stands (across the line through the eyes), less the flow of points
+    that no expression moves.
+
+    Args:
+        before: one picture.
+        after: the other.
+        points: ``(478, 3)`` landmarks in the first.
+    """
+    import cv2
+
+    (first, second), points, zoom = _near(points[[*_STEADY, *_BROWS[0], *_BROWS[1]]], points, before, after)
+    flow = _flow(first, second)
+    still = points[_STEADY, :2]
+    column, row = np.clip(np.round(still), 0, np.array(first.shape[::-1]) - 1).astype(int).T
+    head, _ = cv2.estimateAffinePartial2D(still, still + flow[row, column], method=cv2.LMEDS)
+    up = _upwards(points)
+    rises = []
+    for brow in _BROWS:
+        rows, columns = np.nonzero(_dilated(_filled(points[list(brow), :2], first.shape, hull=True), zoom))
+        moved = flow[rows, columns].mean(0)
+        if head is not None:
+            middle = np.array([columns.mean(), rows.mean()])
+            moved = moved - (head[:, :2] @ middle + head[:, 2] - middle)
+        rises.append(float(moved @ up) / zoom)
+    return np.array(rises, np.float32)
+
+
+def lip_parting(before: Grey, after: Grey, points: Array, points_after: Array) -> float:
+    """Pixels by which the middle of the lips has come apart; negative where it has closed.
+
+    Flow of the lower lip less that of the upper one, downwards as the face stands; there and back, for what opens is
+    seen only from one side.
+
+    Args:
+        before: one picture.
+        after: the other.
+        points: ``(478, 3)`` landmarks in the first.
+        points_after: in the other.
+    """
+    around = np.concatenate([points[_MOUTH], points_after[_MOUTH]])
+    (first, second), near, zoom = _near(around, points, before, after)
+    there = _parted(_flow(first, second), near)
+    back = _parted(_flow(second, first), near + (points_after - points) * np.float32(zoom))
+    return (there - back) / 2 / zoom
+
+
+def _near(around: Array, points: Array, *pictures: Grey) -> tuple[list[Grey], Array, float]:
+    """The box around some points with a margin, in pictures as large as if the face were :data:`_FACE_PX` high.
+
+    Returns:
+        The cut pictures, all points in them, and how many times as large they are.
+    """
+    import cv2
+
+    height = float(np.linalg.norm(np.subtract(*points[_FACE_ENDS, :2])))
+    zoom = max(_FACE_PX / max(height, 1.0), 1.0)
+    left, top = np.maximum(around[:, :2].min(0) - _MARGIN * height, 0).astype(int)
+    right, bottom = np.maximum(around[:, :2].max(0) + _MARGIN * height, 1).astype(int)
+    cut = [
+        np.asarray(
+            cv2.resize(p[top:bottom, left:right], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8
+        )
+        for p in pictures
+    ]
+    return cut, ((points - np.array([left, top, 0], np.float32)) * np.float32(zoom)).astype(np.float32), zoom
+
+
+def _parted(flow: Array, points: Array) -> float:
+    up, shifts = _upwards(points), []
+    for outer, inner in _LIPS:
+        lip = np.concatenate([points[list(outer), :2], points[list(inner), :2][::-1]])
+        rows, columns = np.nonzero(_filled(lip, flow.shape[:2]))
+        shifts.append(float(np.median(flow[rows, columns] @ up)) if len(rows) else 0.0)
+    return shifts[0] - shifts[1]
+
+
+def _upwards(points: Array) -> Array:
+    """``(2,)`` unit vector across the line through the outer corners of the eyes."""
+    right, left = points[_EYE_CORNERS, :2]
+    along = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
+    return np.array([along[1], -along[0]], np.float32)  # y points down in pictures
+
+
+def _filled(polygon: Array, size: tuple[int, ...], hull: bool = False) -> Grey:
+    import cv2
+
+    mask = np.zeros(size, np.uint8)
+    corners = np.round(polygon).astype(np.int32)
+    cv2.fillPoly(mask, [cv2.convexHull(corners) if hull else corners], 1)
+    return mask
+
+
+def _dilated(mask: Grey, pixels: float) -> Grey:
+    import cv2
+
+    side = 2 * round(2 * pixels) + 1
+    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), np.uint8)
+
+
+def _flow(before: Grey, after: Grey) -> Array:
+    """``(H, W, 2)`` pixels by which each pixel has moved (Kroeger et al. 2016)."""
+    return np.asarray(_dense().calc(before, after, None), np.float32)
+
+
+@cache
+def _dense() -> Any:
+    import cv2
+
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
