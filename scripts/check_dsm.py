@@ -72,6 +72,7 @@ def read_back(folder: Path) -> tuple[int, float, float]:
     """Number of points, and the correlation of asked and read valence and arousal."""
     model, clip = load_decoder(folder), load_person(folder).clips[0]
     source = clip.motion[: round(_SECONDS * clip.fps)]
+    identity = clip.identity if len(clip.identity.betas) else None
     line = np.arange(-1, 1 + _STEP / 2, _STEP)
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2).astype(np.float32)
     asked = grid[(model.coverage(grid) >= 0.5) & (np.hypot(*grid.T) <= 1)]
@@ -79,8 +80,8 @@ def read_back(folder: Path) -> tuple[int, float, float]:
     for valence, arousal in asked:
         span = EmotionSpan(EmotionKey(va=(float(valence), float(arousal))))
         plan = plan_spans([span], len(source), source.fps)
-        wanted = dsm_motion(source, plan, folder, intensity=1, faithful=False, seed=0)
-        kept = keep_speech(source, wanted, identity=clip.identity if len(clip.identity.betas) else None)
+        wanted = dsm_motion(source, plan, folder, intensity=1, faithful=False, seed=0, identity=identity)
+        kept = keep_speech(source, wanted, identity=identity)
         read.append(load_emotion_reader()(kept).va.mean(0))
     valence, arousal = (spearman(asked[:, axis], np.array(read)[:, axis]) for axis in (0, 1))
     return len(asked), valence, arousal

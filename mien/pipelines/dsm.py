@@ -11,7 +11,7 @@ import numpy as np
 from mien.errors import InputError, needs_torch
 from mien.motion.va_path import span_path
 from mien.spans import EmotionPlan, certainty
-from mien.types import Array, FaceMotion
+from mien.types import Array, FaceIdentity, FaceMotion
 
 if TYPE_CHECKING:
     from mien.motion.dsm import Dsm
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 FOLDER, WEIGHTS = "dsm", "dsm.safetensors"
 """Where ``mien train dsm`` leaves a person's decoder in the person's folder."""
 
+_ROUNDS, _GAIN, _MOST = 5, 0.7, 0.5  # looks at the result, share of what it lacks that is asked on top, and limit
+_SLOW = 0.5  # s: what it lacks for a moment is speech
 _UNKNOWN = 0.1  # share of the asked frames from which on it is said that the person was not seen there
 
 
@@ -43,7 +45,15 @@ def weights_of(person: Path | None) -> Path:
 
 
 def dsm_motion(
-    motion: FaceMotion, plan: EmotionPlan, person: Path | None, *, intensity: float, faithful: bool, seed: int
+    motion: FaceMotion,
+    plan: EmotionPlan,
+    person: Path | None,
+    *,
+    intensity: float,
+    faithful: bool,
+    seed: int,
+    identity: FaceIdentity | None = None,
+    shots: tuple[int, ...] = (0,),
 ) -> FaceMotion:
     """The motion in the emotion that the plan asks for.
 
@@ -54,6 +64,8 @@ def dsm_motion(
         intensity: factor on the radius of the path of stretches.
         faithful: put the decoder's face in the place of the person's, as in the paper.
         seed: of the drawn points.
+        identity: whose face it is, and
+        shots: first frame of every shot, for the speech that will be kept.
 
     Raises:
         InputError: if the person has no decoder, or it was trained on another estimator's readings.
@@ -67,13 +79,46 @@ def dsm_motion(
     _warn(model, wanted[plan.amount > 0])
     if faithful:
         return model.replaced(motion, wanted)
-    from mien.motion.emotion import expression_at
-    from mien.perception.emotion import load_emotion_reader
-
-    own = load_emotion_reader()(motion).va
+    own = _read(motion)
     # Towards intensity 0 the way to the wanted point shrinks as well, so that 0 leaves the person as they are.
     share = certainty(plan.weights.sum(1))[:, None] if plan.spans else np.float32(1)
-    return model.moved(motion, own, np.asarray(own + share * (wanted - own), np.float32), expression_at)
+    return _steered(model, motion, own, own + share * (wanted - own), plan.amount, identity, shots)
+
+
+def _steered(
+    model: Dsm, motion: FaceMotion, own: Array, wanted: Array, felt: Array, identity: FaceIdentity | None,
+    shots: tuple[int, ...],
+) -> FaceMotion:  # fmt: skip
+    """The motion that reads most like the wanted path once the speech is kept: what is short of it is asked for on top.
+
+    A person's smile may be read as half as happy as it is asked for, and speech takes a part of every mouth. ``felt``
+    is 0 in the frames that nobody asked for.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    from mien.motion.emotion import expression_at
+    from mien.motion.keep_speech import keep_speech
+
+    best, least, more = motion, np.inf, np.zeros_like(wanted)
+    for _ in range(_ROUNDS):
+        asked = wanted + more
+        asked /= np.maximum(np.hypot(*asked.T), 1)[:, None]
+        moved = model.moved(motion, own, np.asarray(asked, np.float32), expression_at)
+        kept = keep_speech(motion, moved, identity=identity, shots=shots)
+        short = np.where(felt[:, None] > 0, wanted - _read(kept), 0)
+        error = float(np.square(short).sum())
+        if error < least:
+            best, least = moved, error
+        lacking = gaussian_filter1d(short, _SLOW * motion.fps, axis=0, mode="nearest")
+        more = np.clip(more + _GAIN * lacking, -_MOST, _MOST)
+    return best
+
+
+def _read(motion: FaceMotion) -> Array:
+    """``(T, 2)`` valence and arousal of the motion."""
+    from mien.perception.emotion import load_emotion_reader
+
+    return load_emotion_reader()(motion).va
 
 
 def load_decoder(person: Path | None) -> Dsm:
