@@ -157,7 +157,7 @@ def _dsm(request: Request) -> FaceMotion:
 
     return dsm_motion(
         request.motion, request.plan, request.person, intensity=request.intensity, faithful=request.faithful,
-        seed=request.seed,
+        seed=request.seed, identity=request.identity, shots=request.shots,
     )  # fmt: skip
 
 
