@@ -20,13 +20,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, make_dataclass
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from importlib import import_module
 from importlib.metadata import version
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -72,6 +72,36 @@ VERBS: dict[str, tuple[str, str, str, str]] = {
     "bench": ("mien.pipelines.bench", "BenchOptions", "bench", "speed, memory and start-up on this machine"),
 }
 """Verb, of one word or two → module, options, function, one line of help."""
+
+EXAMPLES: dict[str, str] = {
+    "speak": '-p photo.jpg -s voice.wav -d "0s:neutral, 1.2s:happy:0.9" -o out.mp4',
+    "redirect": '-i film.mp4 -e "2s-5s:happy:0.8" -o out.mp4',
+    "reenact": "-p photo.jpg -d film.mp4 -o out.mp4",
+    "restyle": "-i photo.jpg -e happy:0.7 -o out.png",
+    "animate": "-s voice.wav -d happy:0.8 -o out.glb",
+    "render": "-i motion.npz --person ann -o out.mp4",
+    "track": "-i film.mp4 -o motion.npz --also film.emotion.csv film.openface.csv",
+    "style": "-i film.mp4 -o ann.json",
+    "export": "-i motion.npz -o motion.glb --fps 60",
+    "plot va": "-i film.emotion.csv -o emotion.png",
+    "plot regions": "-e happy -o path.png",
+    "inspect": "out.mp4",
+    "assets": "list",
+    "person": "film1.mp4 film2.mp4 -o ann",
+    "prepare": "film1.mp4 film2.mp4 -o ann",
+    "prepare voca": "clips/*.mp4 -o data",
+    "train dsm": "-i ann -o ann/dsm",
+    "train renderer": "-i ann",
+    "train voca": "-i data -o run",
+    "train ned": "-i clips -o run",
+    "train emonet": "-i pictures -o run",
+    "train ganmut": "-i pictures -o run",
+    "train icface": "-i clips -o run",
+    "evaluate": "out.mp4 --truth film.mp4 -o report.html",
+    "evaluate control": "-o control.html",
+    "bench": "speak",
+}
+"""Verb → options of a command that shows what it is for."""
 
 _HEADINGS = {
     "speak": "make pictures and videos",
@@ -210,6 +240,7 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
         raise InputError(f"no verb {verb!r}", f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
     module, options_name, _, _ = VERBS[verb]
     options_type = getattr(import_module(module), options_name)
+    _explain_plainly(options_type)
     flat = tyro.conf.arg(name="")
     command = make_dataclass(
         "Command", [("options", Annotated[options_type, flat]), ("run", Annotated[RunFlags, flat])]
@@ -221,7 +252,7 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
                 command,
                 args=list(arguments),
                 prog=f"mien {verb}",
-                description=cleandoc(options_type.__doc__),
+                description=_description(verb, options_type),
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as done:
@@ -229,6 +260,43 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
             raise
         raise InputError(_in_one_line(complaint.getvalue()), f"see mien {verb} --help") from None
     return parsed.options, parsed.run
+
+
+_POSITIONAL = get_args(tyro.conf.Positional[Path])[1]  # the mark itself, which has no public name
+_METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
+
+
+def _explain_plainly(options_type: Any) -> None:
+    """Have tyro's help name kinds of values as people do, and no default where it is ``None``, ``False`` or empty."""
+    hints = get_type_hints(options_type, include_extras=True)
+    for field in fields(options_type):
+        hint = hints[field.name]
+        bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        metavar = _metavar(bare)
+        if _POSITIONAL in marks:
+            metavar = field.name.upper() + (" ..." if get_origin(bare) is tuple else "")
+        unsaid = field.default in (None, (), "", MISSING) or field.default is False
+        hints[field.name] = Annotated[hint, tyro.conf.arg(metavar=metavar, help_behavior_hint="" if unsaid else None)]
+    options_type.__annotations__ = hints
+
+
+def _metavar(kind: Any) -> str | None:
+    """What stands for a value of this kind; ``None`` leaves it to tyro."""
+    several = [each for each in get_args(kind) if each is not type(None) and each is not ...]
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(map(str, several)) + "}"
+    if get_origin(kind) is tuple and ... in get_args(kind):
+        return f"{_metavar(several[0])} ..."
+    if get_origin(kind) is tuple:
+        return " ".join(str(_metavar(each)) for each in several)
+    return "|".join(str(_metavar(each)) for each in several) if several else _METAVARS.get(kind)
+
+
+def _description(verb: str, options_type: Any) -> str:
+    """What a verb does, and a command that does it."""
+    paragraphs = [" ".join(paragraph.split()) for paragraph in cleandoc(options_type.__doc__).split("\n\n")]
+    example = [f"Example: mien {verb} {EXAMPLES[verb]}"] if verb in EXAMPLES else []
+    return "\n\n".join([*paragraphs, *example])
 
 
 def _in_one_line(box: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.cli import VERBS, TerminalProgress, main
+from mien.cli import EXAMPLES, VERBS, TerminalProgress, main, parse
 from mien.errors import InputError
 from mien.media.image import write_image
 from mien.media.motion_file import read_motion, write_motion
@@ -72,6 +73,16 @@ def test_without_a_verb_the_help_goes_to_stderr(capsys: pytest.CaptureFixture[st
     assert "usage: mien VERB" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_a_command_that_works_and_nothing_of_python(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parse(verb, shlex.split(EXAMPLES[verb]))
+    assert main([*verb.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: mien {verb} {EXAMPLES[verb]}" in " ".join(shown.split())
+    for word in ("None", "False", "FLOAT", "STR", "(default: )", "(default: '')"):
+        assert word not in shown
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("mien 0.")
@@ -102,7 +113,7 @@ def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str])
         (["export", "-i", "a.npz"], "--output"),
         (["export", "-i", "a.npz", "-o", "a.csv", "--fps", "fast"], "--fps"),
         (["play", "--fualt", "none"], "--fault"),
-        (["inspect"], "PATH"),
+        (["inspect"], "FILE"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
     from mien.media.audio import read_audio
     from mien.perception.speech import analyse
     from mien.pipelines.geometry import read_template
-    from mien.pipelines.speak import SPEECH_RATE, perform, read_text
+    from mien.pipelines.speak import SPEECH_RATE, perform, read_text, voca_of
 
     _check(options)
     direction = Direction.parse(options.direction)
@@ -129,6 +129,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
         direction = replace(direction, style=StyleChoice(options.style))
     rig = load_rig(options.rig)
     model = _voca(options, rig)
+    lips = voca_of(direction) if model is None else model
     if model is not None:
         direction = replace(direction, lips=replace(direction.lips, source="voca" if _is_lane(model) else "none"))
     identity = read_template(options.template, rig) if options.template else None
@@ -140,8 +141,8 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Animat
         speech = listen(sound, options.fps, speech)
     motions = []
     for speaker in _styles(options, model):
-        lane = replace(direction, lips=replace(direction.lips, speaker=speaker if _is_lane(model) else ""))
-        motion = perform(lane, speech, seed=options.seed, voca=model, progress=progress)
+        lane = replace(direction, lips=replace(direction.lips, speaker=speaker)) if _is_lane(model) else direction
+        motion = perform(lane, speech, seed=options.seed, voca=lips, progress=progress)
         motion, residual = retarget(replace(motion, expression=motion.expression.clip(0, 1)), rig)
         if model is not None and not _is_lane(model):
             motion = replace(motion, offsets=model.animate(speech, speaker or None).offsets)

@@ -112,6 +112,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     write = _writer(options, direction)
     for path in direction.files.values():
         require_file(path, "motion file or video")
+    voca = voca_of(direction)
     progress = progress or Silent()
     text = read_text(options.text)
     person = options.portrait if options.portrait.is_dir() else None
@@ -132,7 +133,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     )
     motion = perform(
         direction, speech, rest=portrait.rest, identity=portrait.identity, felt=felt, seed=options.seed,
-        progress=progress,
+        voca=voca, progress=progress,
     )  # fmt: skip
     write(portrait, motion, progress)
     return SpeakResult(options.output, len(motion), motion.fps, motion.duration, speech.source)
@@ -247,6 +248,20 @@ def _lips(lane: Lips, speech: SpeechFeatures, gain: npt.ArrayLike, voca: Voca | 
     from mien.motion.voca_lips import voca_lips
 
     return voca_lips(voca or open_voca(), speech, lane.speaker or None, gain=gain)
+
+
+def voca_of(direction: Direction) -> Voca | None:
+    """The network of a direction's lips, with a look at whether it knows the speaker; ``None`` if they need none.
+
+    Raises:
+        InputError: if it does not.
+        MissingExtraError: if PyTorch is not installed.
+    """
+    if direction.lips.source != "voca":
+        return None
+    voca = open_voca()
+    voca.shares(direction.lips.speaker or None)
+    return voca
 
 
 def open_voca(name_or_path: str | Path = "default") -> Voca:
