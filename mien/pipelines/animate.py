@@ -162,7 +162,7 @@ def _check(options: AnimateOptions) -> None:
         ("--seed", options.seed, 0, 2**32 - 1),
     ):  # fmt: skip
         if not low <= value <= high:
-            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")
     ending = ending_of(options.output)
     if ending not in (*_VIDEO, *_MOTION, *GEOMETRY_ENDINGS):
         raise OutputError(

@@ -188,7 +188,7 @@ def _check(options: RestyleOptions) -> list[EmotionKey]:
         ("--seed", options.seed, 0, 2**32 - 1), ("--face", options.face or 1, 1, 99),
     ):  # fmt: skip
         if not low <= value <= high:
-            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")
     if options.renderer == "ganmut" and options.weights is None:
         raise InputError(
             "ganmut needs weights", "give --weights, train some with mien train ganmut, or use --renderer warp"

@@ -314,7 +314,7 @@ def _check_numbers(options: SpeakOptions) -> None:
         ("--seed", options.seed, 0, 2**32 - 1), ("--face", options.face or 1, 1, 99),
     ):  # fmt: skip
         if not low <= value <= high:
-            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")
     if options.renderer == "person" and not options.portrait.is_dir():
         raise InputError("--renderer person needs to know the person", "give -p FOLDER, made by `mien person`")
 
