@@ -8,10 +8,14 @@ The style "clear" is taught by mien's own phone-driven lips on the sounds of --c
 
 Measured on every clip left out, with p, b, m and silence shut as `mien speak` does it: the lip vertex error (mean over
 frames of the largest error of a lip vertex, mm) of the mean face of the training data (of people alone), of the
-phone-driven lips and of VOCA; the same after every clip's own mean is taken out, so that how far somebody's lips are
-parted as a habit does not count; the correlation of the lip opening with the filmed one; and metrics.sync_score
-(log-mel to opening, width and protrusion of the lips) of the filmed and the made mouths. A speaker left out is shown in
-the model's default style.
+phone-driven lips and of VOCA, all three placed on the person's closed lips and knowing nothing else of the person; the
+same after every clip's own mean is taken out of all, so that how far somebody's lips are parted as a habit does not
+count; the correlation of the lip opening with the filmed one, over all frames, and of opening and width where somebody
+speaks; and metrics.sync_score (log-mel to opening, width and protrusion of the lips) of the filmed and the made mouths.
+A speaker left out is shown in the model's default style.
+
+The ceiling says how much of a filmed mouth the sound can tell at all: the same figures for a linear model of phones and
+log-mel that has learned from four fifths of the very speaker's film and is tried on the fifth.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from mien.face.rig import load_rig
 from mien.media.audio import read_audio, resample
 from mien.metrics import closure_rate, lip_vertex_error, log_mel, pearson, sync_score
 from mien.motion.lips import lips
-from mien.motion.voca import Voca, load_voca
+from mien.motion.voca import Voca, load_voca, windows
 from mien.motion.voca_lips import MOUTH
 from mien.perception.speech import analyse
 from mien.pipelines.speak import perform
@@ -78,6 +82,7 @@ class Heard:
         clean = Audio(resample(sound, 16_000).samples, 16_000)
         self.sound = log_mel(clean, dataset.fps, self.n)
         self.phones = self.shown("{source: speech}")
+        self.spoken = self.speech.voiced[: self.n] > 0.5
 
     def voca(self, model: Voca, style: str) -> Array:
         return self.shown(f"{{source: voca, speaker: '{style}'}}", model)
@@ -118,6 +123,10 @@ def report(title: str, clips: Sequence[Heard], mean: Array, made: Sequence[Array
         averaged(f"moving {name}", [lip_vertex_error(f - f.mean(0), p - p.mean(0), vertices) for f, p in pairs])
         if name != "mean":
             averaged(f"r {name}", [pearson(mouth(f)[:, 0], mouth(p)[:, 0]) for f, p in pairs])
+            for k, what in enumerate(("opening", "width")):
+                film, other = (np.concatenate([mouth(m)[c.spoken, k] for c, m in zip(clips, part, strict=True)])
+                               for part in ([f for f, _ in pairs], [p for _, p in pairs]))  # fmt: skip
+                figures[f"{what} {name}"] = pearson(film, other)
             closed = [
                 closure_rate(mouth(p)[:, 0], fps, c.speech.phones) for c, (_, p) in zip(clips, pairs, strict=True)
             ]
@@ -128,6 +137,26 @@ def report(title: str, clips: Sequence[Heard], mean: Array, made: Sequence[Array
         figures[f"sync {name}"] = sync_score(sound, np.concatenate([mouth(p) for p in motions[name]]), fps).at_zero
     print(f"{title:34} {sum(n) / fps:5.0f} s  " + "  ".join(f"{v:5.2f}" for v in figures.values()), flush=True)
     return figures
+
+
+def ceiling(clips: Sequence[Heard], ridge: float = 300, folds: int = 5) -> tuple[float, float]:
+    """By how much a linear model of the same speaker lowers the moving error, and its correlation of the opening."""
+    rig = load_rig()
+    lips = np.unique(np.r_[rig.contours["lips_outer"], rig.contours["lips_inner"], UPPER, LOWER])
+    phones = np.concatenate([windows(c.speech.values[: c.n]).reshape(c.n, -1) for c in clips])
+    sound = np.concatenate([c.sound for c in clips])
+    x = np.hstack([phones - phones.mean(0), (sound - sound.mean(0)) / (3 * sound.std(0))])
+    y = np.concatenate([c.filmed[:, lips] - c.filmed[:, lips].mean(0) for c in clips])
+    flat, made = y.reshape(len(y), -1), np.empty((len(y), 3 * len(lips)))
+    for block in np.array_split(np.arange(len(y)), folds):
+        rest = np.setdiff1d(np.arange(len(y)), np.arange(block[0] - 15, block[-1] + 16))
+        gram = x[rest].T @ x[rest] + ridge * np.eye(x.shape[1])
+        made[block] = x[block] @ np.linalg.solve(gram, x[rest].T @ (flat[rest] - flat[rest].mean(0)))
+    other = made.reshape(y.shape)
+    every = np.arange(len(lips))
+    error = lip_vertex_error(y, other, every) / lip_vertex_error(y, np.zeros_like(y), every)
+    upper, lower = np.searchsorted(lips, (UPPER, LOWER))
+    return 1 - error, pearson(*(m[:, upper, 1] - m[:, lower, 1] for m in (y, other)))
 
 
 def mean_offset(dataset: Vocaset, clips: Sequence[Clip]) -> Array:
@@ -149,6 +178,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=TrainVocaOptions.epochs)
     parser.add_argument("--learning-rate", type=float, default=TrainVocaOptions.learning_rate)
     parser.add_argument("--decay", type=float, default=TrainVocaOptions.decay)
+    parser.add_argument("--velocity-weight", type=float, default=TrainVocaOptions.velocity_weight)
     parser.add_argument("--style", default="all", help="style of the models for speakers they do not know")
     options = parser.parse_args()
     runs = options.runs or Path(tempfile.mkdtemp(prefix="voca_"))
@@ -161,15 +191,17 @@ def main() -> None:
             TrainVocaOptions(
                 dataset.folder, runs / name, leave_out=leave_out, epochs=options.epochs,
                 learning_rate=options.learning_rate, decay=options.decay, checkpoint_every=options.epochs,
+                velocity_weight=options.velocity_weight,
             )
         )  # fmt: skip
         return load_voca(result.output)
 
-    print(" " * 44 + "mean: error, moving; lips: error, moving, r, closed; voca: the same; sync: filmed, lips, voca")
+    columns = "mean: error, moving; lips: error, moving, r, r of opening and width in speech, closed; voca: the same"
+    print(f"{'':44}{columns}; sync: filmed, lips, voca")
     model = trained("all")
     train, validation = split(dataset)
     mean = mean_offset(dataset, train)
-    rows = []
+    rows, ceilings = [], []
     for speaker in speakers:
         clips = [Heard(dataset, c) for c in validation if c.subject == speaker]
         if sum(c.n for c in clips) >= 4 * dataset.fps:
@@ -180,12 +212,14 @@ def main() -> None:
         clips = [Heard(other, c) for c in other.clips]
         made = [c.voca(model, options.style) for c in clips]
         rows.append(report(f"{clips[0].subject}, unknown", clips, mean, made, dataset.fps))
+        ceilings.append(ceiling(clips))
     for speaker in speakers:
         model = trained(f"without_{speaker}", (speaker,))
         clips = [Heard(dataset, c) for c in dataset.clips if c.subject == speaker]
         made = [c.voca(model, options.style) for c in clips]
         train, _ = split(dataset, (speaker,))
         rows.append(report(f"{speaker}, left out", clips, mean_offset(dataset, train), made, dataset.fps))
+        ceilings.append(ceiling(clips))
     everyone = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     print(f"{'mean over speakers':44}  " + "  ".join(f"{v:5.2f}" for v in everyone.values()))
     for name in ("", "moving "):
@@ -194,6 +228,9 @@ def main() -> None:
         print(
             f"{name}error of VOCA: {below[0]:.0f} % below the mean face, {below[1]:.0f} % below the phone-driven lips"
         )
+    below, r = np.mean(ceilings, axis=0)
+    each = ", ".join(f"{100 * one:.0f}" for one, _ in ceilings)
+    print(f"ceiling, learned from the same speaker: moving error {100 * below:.0f} % below ({each}), r {r:.2f}")
     print(f"sync of VOCA: {100 * everyone['sync voca'] / everyone['sync filmed']:.0f} % of the filmed")
     last = json.loads((runs / "all" / "log.jsonl").read_text().splitlines()[-1])
     print(f"default: {options.epochs} epochs, train {last['train']}, validation {last['validation']}")

@@ -20,11 +20,11 @@ _RATE = 100.0  # Hz at which curves are made, whatever the video rate
 _REACH = 0.4  # seconds beyond which a phone has no say
 
 # Seconds in which dominance falls to 1/e before and after a phone: lips prepare a sound longer than they keep it.
-_BEFORE = {"jaw": 0.055, "funnel": 0.085, "pucker": 0.085, "spread": 0.07, "lower": 0.06, "upper": 0.06, "teeth": 0.025}
-_AFTER = {"jaw": 0.055, "funnel": 0.07, "pucker": 0.07, "spread": 0.06, "lower": 0.06, "upper": 0.06, "teeth": 0.025}
+_BEFORE = {"jaw": 0.04, "funnel": 0.06, "pucker": 0.06, "spread": 0.05, "lower": 0.042, "upper": 0.042, "teeth": 0.018}
+_AFTER = {"jaw": 0.04, "funnel": 0.05, "pucker": 0.05, "spread": 0.042, "lower": 0.042, "upper": 0.042, "teeth": 0.018}
 
 _SMOOTH = 0.028  # seconds, standard deviation of the Gaussian that takes out what lips cannot follow (-3 dB at 4.7 Hz)
-_LEAD = 0.03  # seconds by which lips come before the sound
+_LEAD = 0.02  # seconds by which lips come before the sound
 _HOLD = 0.045  # seconds for which closed lips stay closed; a little over a frame at 25 fps
 _RAMP = 0.08  # seconds for closing and for opening
 _OPENING, _CLOSING_TIME = 0.16, 0.14  # seconds in which the mouth leaves rest before speech and comes back after it
