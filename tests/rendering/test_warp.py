@@ -133,6 +133,31 @@ def test_a_blink_covers_the_eye_with_skin(side: str, photo, renderer: WarpRender
         assert np.abs(still[0] - still[1]).mean() < 1
 
 
+def test_a_closed_lid_has_a_dark_line_and_no_pale_rim(photo) -> None:
+    someone, drawer = photo
+    frame = draw(drawer, moved(eyeBlinkLeft=1.0, eyeBlinkRight=1.0)).mean(-1)
+    for side, skin in (("left", (449, 450, 451)), ("right", (229, 230, 231))):
+        pairs = load_rig().closures[f"eye_{side}"]
+        lower = someone.landmarks[pairs[1:-1, 1], :2]
+        around = frame[tuple(someone.landmarks[list(skin), 1::-1].round().astype(int).T)].mean()
+        columns = [frame[round(y) - 4 : round(y) + 5, round(x)] for x, y in lower]
+        assert np.median([column.min() for column in columns]) < 0.8 * around
+        assert max(column.max() for column in columns) < 1.12 * around
+
+
+def test_a_wide_open_jaw_shows_teeth_and_tongue(photo) -> None:
+    someone, drawer = photo
+    frame = draw(drawer, moved(jawOpen=0.8))
+    lips = load_rig().contours["lips_inner"]
+    top, bottom = someone.landmarks[13, 1], someone.landmarks[152, 1]
+    x = round(float(someone.landmarks[lips, 0].mean()))
+    column = frame[round(top) : round(bottom), x - 1 : x + 2].astype(np.float32).mean(1)
+    redness, brightness = column[:, 0] / np.maximum(column[:, 2], 1), column.mean(-1)
+    tongue = (redness > 1.4) & (brightness > 50) & (brightness < 140)
+    assert tongue.sum() >= 4
+    assert brightness.max() > 3 * brightness.min()
+
+
 def test_the_iris_follows_the_gaze_and_keeps_its_width(renderer: WarpRenderer, portrait: Portrait) -> None:
     def dark_columns(frame: Frame) -> np.ndarray:
         x, y = portrait.landmarks[473, :2].round().astype(int)

@@ -1,10 +1,13 @@
 """Parts of the warp renderer by themselves, on things made by code."""
 
+import cv2
 import numpy as np
+import pytest
 
 from mien.face.rig import load_rig
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import fill_missing
+from mien.rendering.warp.glasses import stiffness
 from mien.rendering.warp.surface import HOLES, build_surface
 from mien.rendering.warp.wrinkles import Wrinkles
 
@@ -53,6 +56,42 @@ def test_lips_never_cross() -> None:
     closure.apply(expression)
     moved = points + expression
     assert np.allclose(moved[pairs[:, 0], 1], moved[pairs[:, 1], 1], atol=0.01)
+
+
+def test_an_open_mouth_closes_when_its_expression_goes_even_if_the_shape_has_the_rest_of_the_gap() -> None:
+    points, pairs = landmarks(), load_rig().closures["lips"]
+    wide = points.copy()
+    wide[pairs[:, 1], 1] += 20
+    opened = np.zeros((478, 3), np.float32)
+    opened[pairs[:, 1], 1] = 12  # the expression explains only this much of the 20
+    gap = (wide[pairs[:, 1], 1] - wide[pairs[:, 0], 1]) - (points[pairs[:, 1], 1] - points[pairs[:, 0], 1])
+    assert np.allclose(gap, 20)
+    closure = Closure(wide, wide, pairs, np.array([0, -1, 0], np.float32), 260, 0.2, opened=opened)
+    assert np.allclose(closure.apply(-opened), 0, atol=0.01)
+    assert (closure.apply(-opened / 2) > 5).all()
+    # A filmed face says itself how far its lips are apart.
+    assert (closure.apply(-opened, measured=True) > 5).all()
+
+
+@pytest.mark.parametrize(("thick", "colour"), [(8, (25, 20, 20)), (2, (90, 70, 50))])
+def test_spectacles_stay_where_they_are(thick: int, colour: tuple[int, int, int]) -> None:
+    points = landmarks()
+    bare = np.full((400, 400, 3), (210, 160, 130), np.uint8)
+    for line in ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300), (168, 6, 197)):  # brows, a shadow along the nose
+        cv2.polylines(bare, [points[list(line), :2].round().astype(np.int32)], False, (80, 60, 50), 6)
+    worn, eyes = bare.copy(), [points[list(pair), :2].mean(0) for pair in ((33, 133), (362, 263))]
+    radius = round(0.42 * float(np.linalg.norm(eyes[1] - eyes[0])))
+    for eye in eyes:
+        cv2.circle(worn, tuple(eye.round().astype(int)), radius, colour, thick)
+    inner = [eye + np.array([side * radius, -3]) for side, eye in zip((1, -1), eyes, strict=True)]
+    cv2.line(worn, *(tuple(each.round().astype(int)) for each in inner), colour, thick)
+    below = [eye + np.array([0, radius]) for eye in eyes]
+    places = np.array([*below, *eyes, points[14, :2], points[10, :2]], np.float32)
+    assert stiffness(bare, points, places) is None
+    stiff = stiffness(worn, points, places)
+    assert stiff is not None
+    assert (stiff[:2] > 0.95).all()  # the frame
+    assert np.abs(stiff[2:]).max() == 0  # lids, mouth and forehead are free
 
 
 def test_closed_lips_part_on_the_dark_line() -> None:

@@ -93,4 +93,5 @@ def _frame(contrast: Array) -> npt.NDArray[np.bool_]:
 def _from_eyes() -> npt.NDArray[np.floating]:
     """``(H, W)`` samples to the middle of the nearer eye."""
     y, x = np.mgrid[:_HEIGHT, :_WIDTH]
-    return np.minimum(*(np.hypot(x - _WIDTH / 2 - side * _SCALE / 2, y - _EYE_ROW) for side in (-1, 1)))
+    away = [np.hypot(x - _WIDTH / 2 - side * _SCALE / 2, y - _EYE_ROW) for side in (-1, 1)]
+    return np.asarray(np.min(away, axis=0))

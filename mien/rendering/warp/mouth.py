@@ -30,8 +30,11 @@ PARTS = ("teeth_upper", "teeth_lower", "tongue")
 
 _TOOTH_CONTRAST = 0.33  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
 _TEETH_LOWER = 0.010  # the upper teeth stand at least this much lower than the rig's, in face heights
-_OVERLAP = (0.031, 0.006)  # face heights by which upper and lower front teeth reach beyond the line of closed lips
+_OVERLAP = (0.031, 0.006, 0.022)
+"""Face heights by which upper and lower front teeth reach beyond the line of closed lips, and lower ones beyond open."""
 _FINE_WIDTH = 120  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
+_TONGUE_OVER = 0.02  # face heights by which the tongue's back reaches above the lower teeth
+_STEADY = 0.06  # face heights above the lower lip that a wide open mouth keeps as the photo shows them: lower teeth
 _TONGUE = np.array([0.74, 0.42, 0.40], np.float32)
 _GROOVE = (0.3, 0.018)  # the tongue's middle line is that much darker, and that wide in face heights
 _CAVITY = np.array([0.075, 0.033, 0.03], np.float32)
@@ -178,7 +181,7 @@ def _inside(contour: Array) -> tuple[Array, tuple[int, int]]:
 
 
 def _settled(rig: Rig, parts: Array, contour: Array, height: float, is_open: bool) -> dict[str, Array]:
-    """``(2,)`` pixels by which the teeth of both jaws are moved, so that their edges meet behind these lips."""
+    """``(2,)`` pixels by which each part is moved: teeth meet behind these lips, the tongue reaches above them."""
     upper, lower = (parts[rig.parts[name], :2] for name in ("teeth_upper", "teeth_lower"))
     down = lower.mean(0) - upper.mean(0)
     down /= np.linalg.norm(down) + 1e-6
@@ -189,12 +192,14 @@ def _settled(rig: Rig, parts: Array, contour: Array, height: float, is_open: boo
         aside = np.abs((points - middle) @ np.array([-down[1], down[0]]))
         return np.asarray((points[aside < max(0.03 * height, aside.min() + 1)] - middle) @ down)
 
-    lips = front(contour)
-    drop = max(lips.min() + _OVERLAP[0] * height - front(upper).max(), _TEETH_LOWER * height)
-    rise = 0.0 if is_open else min(lips.max() - _OVERLAP[1] * height - front(lower).min(), 0.0)
-    if is_open:
-        drop = _TEETH_LOWER * height
-    return {"teeth_upper": np.asarray(drop * down, np.float32), "teeth_lower": np.asarray(rise * down, np.float32)}
+    lips, edge = front(contour), front(lower).min()
+    drop = _TEETH_LOWER * height
+    if not is_open:
+        drop = max(lips.min() + _OVERLAP[0] * height - front(upper).max(), drop)
+    rise = min(lips.max() - _OVERLAP[2 if is_open else 1] * height - edge, 0.0)
+    lift = min(edge + rise - _TONGUE_OVER * height - front(parts[rig.parts["tongue"], :2]).min(), 0.0)
+    moved = {"teeth_upper": drop, "teeth_lower": rise, "tongue": lift}
+    return {name: np.asarray(by * down, np.float32) for name, by in moved.items()}
 
 
 def _between_teeth(rig: Rig, part: str) -> Integers:
@@ -285,6 +290,7 @@ def _paint(
             if kind >= 0 and kind < 1.5:
                 teeth_top[x] = y if kind < 0.5 else -1
                 break
+    last = np.zeros(fine * width, np.float32)  # the light on the tongue right above, which goes on below it
     for y in range(height):
         for x in range(width):
             gap = max(lower[x] - upper[x], 0.0)
@@ -311,12 +317,16 @@ def _paint(
                         alpha = light * value[2] * (1.0 if value[3] < 0.5 else 0.75)
                     elif value[3] < 0 or y * fine + i < teeth_top[x]:  # nothing but the cavity
                         bright, wall = (light, gum) if y * fine + i < teeth_top[x] else (roof, palate)
+                        if last[x * fine + j] > 0:
+                            last[x * fine + j] *= 0.96
+                            bright, wall = last[x * fine + j] * light, tongue
                         for k in range(3):
                             colour[k] += (cavity[k] + (wall[k] - cavity[k]) * bright) * white[k] / (fine * fine)
                         continue
                     for k in range(3):
                         shade = cavity[k]
                         if value[3] > 1.5:
+                            last[x * fine + j] = value[2]
                             shade = cavity[k] + (tongue[k] - cavity[k]) * value[2] * light
                         elif value[3] >= 0:
                             shade += (sample(texture, tx, ty, k) - shade) * alpha
@@ -328,12 +338,16 @@ def _paint(
                 column = min(max(int(px + 0.5), 0), photo.shape[1] - 1)
                 above = max(upper_rest[column] + 0.008 * face_height - py, 0.0)
                 py += above
-                # A mouth that is wide open in the photo: below the upper teeth its picture stretches with the jaw.
-                fixed = upper_rest[column] + 0.07 * face_height
-                wide = min(max((lower_rest[column] - fixed) / (0.03 * face_height), 0.0), 1.0) * widest
+                # A mouth that is wide open in the photo: between the rows of teeth its picture stretches with the jaw.
+                gap_there = max(lower_rest[column] - upper_rest[column], 1.0)
+                fixed = upper_rest[column] + min(0.07 * face_height, 0.5 * gap_there)
+                wide = min(max((gap_there / face_height - 0.07) / 0.03, 0.0), 1.0) * widest
                 floor = back[1, 0] * dx + back[1, 1] * (lower[x] - place[1]) + place[3]
                 if wide > 0 and py > fixed and floor > lower_rest[column]:
-                    stretched = fixed + (py - fixed) * (lower_rest[column] - fixed) / (floor - fixed)
+                    room = lower_rest[column] - fixed
+                    steady = min(_STEADY * face_height, 0.9 * room)
+                    stretched = fixed + (py - fixed) * (room - steady) / (floor - steady - fixed)
+                    stretched = max(stretched, lower_rest[column] - (floor - py))
                     py += (stretched - py) * wide
                 # The photo's lips, that may show beside its opening, stay out; where it stretches there is no edge.
                 row = py
