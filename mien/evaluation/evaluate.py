@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from tyro.conf import Positional, arg
 from mien.errors import InputError, OutputError
 from mien.evaluation.measures import METRICS, Clip, Eyes, Judges, Truth, compare, look, mesh_measures
 from mien.progress import Progress, Silent
+
+_log = logging.getLogger(__name__)
 
 VIDEO, MESH = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".mpg", ".gif"), (".npz",)
 
@@ -121,6 +124,8 @@ def _videos(
     options: EvaluateOptions, systems: dict[str, dict[str, Path]], truths: dict[str, Path], speeches: dict[str, Path],
     progress: Progress,
 ) -> dict[str, dict[str, Clip]]:  # fmt: skip
+    if options.reference is not None and options.identity is None:
+        _log.warning("%s: identity is not compared without --identity", options.reference)
     judges = Judges.load(options.estimator, options.identity, options.lpips, options.fid)
     clips: dict[str, dict[str, Clip]] = {system: {} for system in systems}
     if truths:

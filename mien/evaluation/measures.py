@@ -65,6 +65,7 @@ METRICS: tuple[Metric, ...] = tuple(
         ("f_lmd", "F-LMD, centred", "px", "low", "landmarks"),
         ("m_lmd_relative", "M-LMD, centred", "% of eye distance", "low", "landmarks"),
         ("f_lmd_relative", "F-LMD, centred", "% of eye distance", "low", "landmarks"),
+        ("faces", "frames with a face", "share", "high", "motion"),
         ("aed", "AED (L1 of 52 ARKit weights)", "weights", "low", "motion"),
         ("head", "head angles (ARD)", "degrees", "low", "motion"),
         ("head_movement", "head movement", "degrees", "", "motion"),
@@ -245,7 +246,8 @@ def _alone(seen: Track, clip: Clip) -> dict[str, float]:
     return {
         "blink_rate": metrics.blink_rate(blinks, seen.motion.duration),
         "blink_duration": float(np.mean([blink.duration for blink in blinks])) if blinks else float("nan"),
-        "head_movement": float(metrics.head_angles(seen.landmarks).std(0).mean()),
+        "head_movement": float(metrics.head_angles(seen.landmarks[seen.found]).std(0).mean()),
+        "faces": float(seen.found.mean()),
     }
 
 
@@ -304,21 +306,26 @@ def _against(seen: Track, truth: Truth, clip: Clip) -> dict[str, float]:
     from mien.face.rig import load_rig
 
     order = load_rig().landmark_indices_68
-    made, real = seen.landmarks[:, order], truth.track.landmarks[:, order]
     aperture, own = metrics.lip_aperture(truth.track.landmarks), clip.curves["lip aperture, face heights"]
     clip.curves["truth: lip aperture"] = aperture
-    units: list[ActionUnits] = [units_from_motion(motion) for motion in (truth.track.motion, seen.motion)]
+    both = np.flatnonzero(seen.found & truth.track.found)  # elsewhere landmarks and motion are guesses
+    if not len(both):
+        return {}
+    made, real = (t.landmarks[both][:, order] for t in (seen, truth.track))
+    units: list[ActionUnits] = [
+        replace(found, values=found.values[both]) for found in map(units_from_motion, (truth.track.motion, seen.motion))
+    ]
     return {
         "m_lmd": metrics.centred_distance(real, made, mouth=True),
         "f_lmd": metrics.centred_distance(real, made),
         "m_lmd_relative": metrics.centred_distance(real, made, mouth=True, per_cent=True),
         "f_lmd_relative": metrics.centred_distance(real, made, per_cent=True),
-        "aed": metrics.average_expression_distance(truth.track.motion.expression, seen.motion.expression),
+        "aed": metrics.average_expression_distance(truth.track.motion.expression[both], seen.motion.expression[both]),
         "head": metrics.head_pose_distance(
-            *(metrics.head_angles(t.landmarks, truth.track.landmarks[0]) for t in (truth.track, seen))
+            *(metrics.head_angles(t.landmarks[both], truth.track.landmarks[both[0]]) for t in (truth.track, seen))
         ),
         "au_error": metrics.au_error(*units)["mean"],
-        "aperture_correlation": metrics.pearson(aperture, own),
+        "aperture_correlation": metrics.pearson(aperture[both], own[both]),
     }
 
 

@@ -89,7 +89,7 @@ class OnnxFeatures:
         try:
             self._network = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
-            raise FormatError(f"{path}: no network that OpenCV can run ({_first_line(error)})") from error
+            raise FormatError(f"{path}: no network that OpenCV can run", "give one in ONNX") from error
 
     def __call__(self, frame: Frame) -> Array:
         """``(D,)``; what the network leaves of height and width is averaged."""
@@ -115,7 +115,7 @@ class FaceEmbedding:
         try:
             self._network: Any = cv2.FaceRecognizerSF.create(str(path), "")
         except cv2.error as error:
-            raise FormatError(f"{path}: not SFace in ONNX ({_first_line(error)})") from error
+            raise FormatError(f"{path}: not SFace in ONNX", "give face_recognition_sface_2021dec.onnx") from error
 
     def __call__(self, frame: Frame, landmarks: Array) -> Array:
         """``(128,)`` of the face with these ``(478, 2 or 3)`` landmarks, cut out as the network learned it."""
@@ -132,7 +132,3 @@ def aligned_face(frame: Frame, landmarks: Array) -> Frame:
     points: Sequence[int] = (*_EYES, _NOSE, *_CORNERS)
     transform, _ = cv2.estimateAffinePartial2D(landmarks[list(points), :2].astype(np.float32), _TEMPLATE)
     return np.asarray(cv2.warpAffine(frame, transform, (112, 112)), np.uint8)
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -348,19 +349,24 @@ def _contrasts(frame: Frame) -> Iterator[Frame]:
 def _quiet() -> Iterator[None]:
     """Send what C++ writes to the process' standard error into a file that goes away.
 
-    mediapipe and TensorFlow Lite greet from C++ when a graph starts; no Python setting reaches that.
+    mediapipe and TensorFlow Lite greet from C++ when a graph starts; no Python setting reaches that. One thread at a
+    time: another would take the file for standard error, and put it back for good.
     """
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _QUIET:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        try:
+            with tempfile.TemporaryFile() as sink:
+                os.dup2(sink.fileno(), 2)
+                yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+_QUIET = threading.RLock()
 
 
 def _started(make: Any) -> Any:

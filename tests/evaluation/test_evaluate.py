@@ -72,6 +72,18 @@ def test_a_clip_against_itself_has_no_error(clips):
     assert {metric["unit"] for metric in numbers["metrics"].values()} >= {"dB", "mm"}
 
 
+def test_frames_without_a_face_are_counted_and_not_guessed_at(clips, tmp_path, caplog):
+    frames = list(VideoReader(clips / "true" / "a.mp4"))
+    gone = [np.full_like(f, 90) if 4 <= i < 12 else f for i, f in enumerate(frames)]
+    write_video(tmp_path / "gone.mp4", gone, FPS)
+    found = evaluate(
+        EvaluateOptions((tmp_path / "gone.mp4",), truth=clips / "true" / "a.mp4", reference=tmp_path / "gone.mp4")
+    ).systems
+    assert found["gone"]["faces"] == pytest.approx(0.5, abs=0.07) and found["truth"]["faces"] == 1
+    assert found["gone"]["m_lmd_relative"] < 1.5 and found["gone"]["psnr"] < 25
+    assert "identity is not compared without --identity" in caplog.text
+
+
 def test_the_report_stands_by_itself(result, clips):
     text = (clips / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', text)
