@@ -24,6 +24,7 @@ from dataclasses import MISSING, dataclass, fields, make_dataclass
 from importlib import import_module
 from importlib.metadata import version
 from inspect import cleandoc
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -238,6 +239,9 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
             raise InputError(f"{verb} what?", f"there are {', '.join(family)}")
         close = difflib.get_close_matches(verb, VERBS, n=1)
         raise InputError(f"no verb {verb!r}", f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
+    for flag, value in pairwise(arguments):
+        if flag.startswith("-") and not value.strip():
+            raise InputError(f"{flag} is given nothing", "is a variable of your shell empty?")
     module, options_name, _, _ = VERBS[verb]
     options_type = getattr(import_module(module), options_name)
     _explain_plainly(options_type)

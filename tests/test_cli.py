@@ -123,6 +123,12 @@ def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pyte
     assert word in captured.err and captured.err.endswith(f"; see mien {arguments[0]} --help\n")
 
 
+def test_an_empty_value_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    """As an unset variable of the shell leaves it; Path("") would be the folder where one stands."""
+    assert main(["export", "-i", "", "-o", "a.csv"]) == 2
+    assert capsys.readouterr().err == "mien: error: -i is given nothing; is a variable of your shell empty?\n"
+
+
 def test_all_missing_flags_are_named_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--json"]) == 2
     captured = capsys.readouterr()
