@@ -202,19 +202,19 @@ def _played(
     from mien.perception.speech import analyse
     from mien.perception.tracking import track_image
 
-    speeches = [analyse(_voice(path, options.seconds), FPS) for path in voices]
+    speeches = [analyse(voice_of(path, options.seconds), FPS) for path in voices]
     with tempfile.TemporaryDirectory() as folder:
         swept = controls(_raised_brow(Path(folder) / "raised_brow.npz"))
         clips = len(portraits) * len(voices) * (1 + sum(len(control.values) for control in swept))
         with progress.stage("clips", clips) as stage:
             for path in portraits:
-                portrait = track_image(_head(read_image(path), options.size, path), name=path)
+                portrait = track_image(head_of(read_image(path), options.size, path), name=path)
                 watcher = Watcher(portrait, observer, str(path))
                 for voice, speech in zip(voices, speeches, strict=True):
                     yield _sweeps(watcher, speech, swept, options.seed, Played(path.stem, voice.stem), stage)
 
 
-def _head(picture: Frame, side: int, name: Path) -> Frame:
+def head_of(picture: Frame, side: int, name: Path) -> Frame:
     """The square around the largest face, twice as wide as the face is high, at ``side`` pixels.
 
     Landmarks of small faces are too coarse to tell a tenth of a natural deviation.
@@ -234,7 +234,7 @@ def _head(picture: Frame, side: int, name: Path) -> Frame:
     return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _voice(path: Path, seconds: float) -> Any:
+def voice_of(path: Path, seconds: float) -> Any:
     """The beginning of a recording between two stretches of silence."""
     from mien.media.audio import read_audio
     from mien.pipelines.speak import SPEECH_RATE
