@@ -32,7 +32,7 @@ SHAPES: tuple[str, ...] = (
 UNEQUAL: tuple[str, ...] = ("mouthSmile", "mouthDimple")
 """Shapes whose difference between the sides it sees as well: contempt is one-sided."""
 
-LABEL_SMOOTHING, VA_SMOOTHING = 1.5, 0.4
+LABEL_SMOOTHING, VA_SMOOTHING = 0.8, 0.4
 """Standard deviations in seconds by which labels and values of a clip are smoothed: moods change slower than lips, and
 what a word hides the next one shows."""
 
@@ -40,12 +40,14 @@ RESTING_BROWS = 0.3
 """Share of the lowest fifth of a clip's brow weights that counts as the person's looks, not as emotion."""
 
 LONGEST_SURPRISE, RAISED_HABIT = 8.0, 1.0
-"""Seconds; of brows that stay raised through a clip of this length this share is habit: nobody is surprised so long."""
+"""Seconds; of brows that stay raised, and of a jaw and eyes that stay open, through a clip of this length this share is
+habit: nobody is surprised so long."""
 
-HOLD_QUANTILE, HOLD_SECONDS = 30, 1.0
-"""For labels, lips that part are read as in the most closed third of the second around: speech opens and closes."""
+HOLD_SECONDS = 1.0
+"""What speech does with lips and jaw is read as at the middle of the time around: a smile outlasts a vowel."""
 
-_SPOKEN = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthLowerDown", "mouthUpperUp")
+_SPOKEN = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthDimple", "mouthStretch")
+"""Lips that bare teeth are not among them: that is how anger talks."""
 
 
 def emotion_features(expression: Array) -> Array:
@@ -84,9 +86,10 @@ class EmotionReader:
         if len(motion) < 2:
             probabilities, va = self.frames(expression)
         else:
-            expression = _without_looks(expression, motion.duration)
-            va = _smooth(self.frames(expression)[1], VA_SMOOTHING * motion.fps)
-            probabilities = _smooth(self.frames(_held(expression, motion.fps))[0], LABEL_SMOOTHING * motion.fps)
+            held = _held(_without_looks(expression, motion.duration), motion.fps)
+            probabilities, va = self.frames(held)
+            probabilities = _smooth(probabilities, LABEL_SMOOTHING * motion.fps)
+            va = _smooth(va, VA_SMOOTHING * motion.fps)
         return EmotionTrack(np.clip(va, -1, 1), motion.fps, tuple(Emotion), probabilities)
 
     def frames(self, expression: Array) -> tuple[Array, Array]:
@@ -98,24 +101,28 @@ class EmotionReader:
 
 
 def _without_looks(expression: Array, duration: float) -> Array:
-    """Brows that stay up or down through a whole clip are the person's own, raised ones the more the longer it is."""
+    """What stays through a whole clip is the person's own; of what surprise raises or opens, the more the longer."""
     expression = np.array(expression)
-    raised, lowered = (_columns(*stems) for stems in (("browInnerUp", "browOuterUp"), ("browDown",)))
+    brows, opened, lowered = (
+        _columns(*stems) for stems in (("browInnerUp", "browOuterUp"), ("jawOpen", "eyeWide"), ("browDown",))
+    )
     lowest = np.percentile(expression, 20, axis=0)
     together = min(lowest[_columns("browInnerUp")].mean(), lowest[_columns("browOuterUp")].mean())
-    habit = RESTING_BROWS + (RAISED_HABIT - RESTING_BROWS) * min(duration / LONGEST_SURPRISE, 1)
-    expression[:, raised] -= habit * together + RESTING_BROWS * (lowest[raised] - together)
+    lasting = RAISED_HABIT * min(duration / LONGEST_SURPRISE, 1)
+    habit = RESTING_BROWS + (1 - RESTING_BROWS) * lasting
+    expression[:, brows] -= habit * together + RESTING_BROWS * (lowest[brows] - together)
+    expression[:, opened] -= lasting * lowest[opened]
     expression[:, lowered] -= RESTING_BROWS * lowest[lowered]
     return expression
 
 
 def _held(expression: Array, fps: float) -> Array:
-    """Without what lips do for a sound or two."""
-    from scipy.ndimage import percentile_filter
+    """Without what lips and jaw do for a sound or two."""
+    from scipy.ndimage import median_filter
 
     spoken, reach = _columns(*_SPOKEN), round(HOLD_SECONDS * fps / 2)
     held = np.array(expression)
-    held[:, spoken] = percentile_filter(expression[:, spoken], HOLD_QUANTILE, (2 * reach + 1, 1), mode="nearest")
+    held[:, spoken] = median_filter(expression[:, spoken], (2 * reach + 1, 1), mode="nearest")
     return held
 
 

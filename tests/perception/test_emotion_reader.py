@@ -84,6 +84,29 @@ def test_talking_hides_neither_a_smile_nor_a_calm_face():
     assert set(reader(gaping).best()) == {Emotion.SURPRISE}
 
 
+def test_a_crooked_mouth_that_talks_is_no_contempt():
+    crooked = talking(250).with_columns({"mouthDimpleLeft": 0.1, "mouthSmileRight": 0.05})
+    assert set(load_emotion_reader()(crooked).best()) == {Emotion.NEUTRAL}
+    sneering = crooked.with_columns({"mouthSmileLeft": 0.6, "mouthDimpleLeft": 0.6})
+    assert set(load_emotion_reader()(sneering).best()) == {Emotion.CONTEMPT}
+
+
+def test_a_jaw_that_never_closes_is_a_habit():
+    jaw = 0.4 + 0.1 * (1 - np.cos(2 * np.pi * 4 * np.arange(250) / 25))
+    brows = dict.fromkeys(("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), 0.25)
+    motion = FaceMotion.zeros(250, 25).with_columns({"jawOpen": jaw, **brows})
+    assert set(load_emotion_reader()(motion).best()) == {Emotion.NEUTRAL}
+
+
+def test_a_smile_as_long_as_a_vowel_is_none():
+    smile = np.where(np.abs(np.arange(100) - 50) < 4, 0.5, 0)
+    motion = FaceMotion.zeros(100, 25).with_columns({"mouthSmileLeft": smile, "mouthSmileRight": smile})
+    assert set(load_emotion_reader()(motion).best()) == {Emotion.NEUTRAL}
+    longer = np.where(np.abs(np.arange(100) - 50) < 25, 0.5, 0)
+    motion = FaceMotion.zeros(100, 25).with_columns({"mouthSmileLeft": longer, "mouthSmileRight": longer})
+    assert load_emotion_reader()(motion).best()[50] == Emotion.HAPPY
+
+
 def test_brows_that_never_move_count_less_in_a_clip():
     reader = load_emotion_reader()
     always = wearing({"AU4": 0.9}, 50)
