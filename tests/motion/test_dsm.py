@@ -1,5 +1,7 @@
 """DSM's network has the published sizes, and its adapter leaves alone what it must."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,20 @@ def test_coverage_knows_where_the_person_was():
     assert not np.isclose(model.decode(np.array([[0.8, -0.8]], np.float32)), generic, atol=0.05).all()
 
 
+def test_where_film_is_short_doubt_prefers_the_mean_face():
+    model = some_model()
+    doubtful = replace(model, mean=np.full(52, 0.2, np.float32), doubt=30.0)
+    va = np.array([[0.3, 0.3], [-0.9, -0.1]], np.float32)
+    sure, unsure = model.decode(va), doubtful.decode(va)
+    np.testing.assert_array_equal(sure, doubtful.network_faces(va))
+    np.testing.assert_allclose(unsure[1], 0.2, atol=1e-3)
+    seconds = 2000 * 0.04 * 2 * np.pi * 0.1**2 / 0.36  # around a point inside the square that was filmed
+    share = (unsure[0] - 0.2) / (sure[0] - 0.2)
+    np.testing.assert_allclose(share, seconds / (seconds + 30), rtol=0.1)
+    apart = np.abs(model.face(va, expression_at) - (model.own + expression_at(va)))[0].mean()
+    assert np.abs(doubtful.face(va, expression_at) - (model.own + expression_at(va)))[0].mean() < 0.8 * apart
+
+
 def test_coverage_counts_time_not_frames():
     va = np.full((100, 2), 0.2, np.float32)
     slow, quick = (cloud_of(np.repeat(va, n, 0), np.full(100 * n, 0.04 / n, np.float32)) for n in (1, 2))
@@ -106,11 +122,12 @@ def test_coverage_counts_time_not_frames():
 
 
 def test_it_is_written_and_read_back(tmp_path):
-    model = some_model()
+    model = replace(some_model(), mean=np.full(52, 0.2, np.float32), doubt=4.0)
     save_dsm(tmp_path / "a.safetensors", model)
     read = load_dsm(tmp_path / "a.safetensors")
     va = np.random.default_rng(2).uniform(-1, 1, (20, 2)).astype(np.float32)
-    assert read.config == model.config
+    assert read.config == model.config and read.doubt == 4.0
+    np.testing.assert_array_equal(read.decode(va), model.decode(va))
     np.testing.assert_array_equal(read.face(va, expression_at), model.face(va, expression_at))
     assert len(read.decode(va[:0])) == 0
 

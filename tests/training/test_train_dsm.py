@@ -8,13 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mood_samples import mood_person  # noqa: E402
+from scipy.ndimage import gaussian_filter1d  # noqa: E402
 
 from mien.cli import main  # noqa: E402
 from mien.errors import InputError  # noqa: E402
 from mien.media.person_folder import load_person  # noqa: E402
 from mien.motion.dsm import PAPER_LAYERS, load_dsm  # noqa: E402
 from mien.training.options import TrainDsmOptions  # noqa: E402
-from mien.training.recipes.dsm import SETTINGS, run, split  # noqa: E402
+from mien.training.recipes.dsm import SETTINGS, Frames, doubt_of, run, split  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,21 @@ def test_validation_comes_after_training(person):
     last_seen = max(i for i in range(len(frames)) if (frames[i] == training.expression[-1]).all())
     first_held_out = min(i for i in range(len(frames)) if (frames[i] == validation.expression[0]).all())
     assert first_held_out - last_seen >= 25
+
+
+def test_doubt_is_what_moods_do_not_explain():
+    rng = np.random.default_rng(0)
+    n = 750
+
+    def film(share):
+        va = gaussian_filter1d(rng.normal(size=(n, 2)), 25, axis=0) * 4
+        speech = gaussian_filter1d(rng.normal(size=(n, 6)), 3, axis=0)
+        mood = np.concatenate([va, va**2, np.tanh(3 * va)], 1)
+        faces = 0.3 + share * mood / mood.std(0) + (1 - share) * speech / speech.std(0)
+        return Frames(va.astype(np.float32), faces.astype(np.float32), np.full(n, 0.04, np.float32))
+
+    talker, mixed, actor = (doubt_of([film(share), film(share)]) for share in (0, 0.5, 0.9))
+    assert actor < 0.25 < mixed < 5 < talker
 
 
 def test_a_run_goes_on_to_the_same_weights(person, tmp_path):
