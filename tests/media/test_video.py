@@ -13,6 +13,7 @@ from media_samples import clicks, place_of_square, scene
 from PIL import Image
 
 from mien.errors import OutputError
+from mien.media.audio import read_audio
 from mien.media.provenance import provenance, read_provenance
 from mien.media.video import VideoReader, write_video
 from mien.types import Frame
@@ -117,6 +118,42 @@ def test_sound_that_fits_is_copied_bit_by_bit(tmp_path: Path, wav: Path, ending:
 def packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm"])
+@pytest.mark.parametrize("late", [0.5, -0.4])
+def test_sound_of_a_film_stays_where_it_was(tmp_path: Path, ending: str, late: float) -> None:
+    """One that begins after the picture, or before; packets of AAC are copied, to WebM they are encoded anew."""
+    samples = clicks(48000, 2.0)[:, 0]
+    film = film_with_sound(tmp_path / "film.mkv", samples, picture_at=max(0.0, -late), sound_at=max(0.0, late))
+    start = VideoReader(film).sound_start
+    assert start == pytest.approx(late, abs=0.001)
+    path = write_video(tmp_path / f"a.{ending}", scenes(50), 25, sound=film, sound_at=start)
+    wanted = np.zeros(4 * 48000)
+    heard = np.pad(samples, (max(0, round(late * 48000)), 0))[max(0, round(-late * 48000)) :]
+    wanted[: len(heard)] = heard
+    for sound in (decoded_sound(path)[0], read_audio(film, at=start).samples.astype(float)):
+        assert abs(lag(np.pad(sound, (0, 4 * 48000))[: 4 * 48000], wanted)) <= 48
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).time == 0
+
+
+def film_with_sound(path: Path, samples: np.ndarray, *, picture_at: float, sound_at: float) -> Path:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, width=128, height=96)
+        audio = container.add_stream("aac", rate=48000, layout="mono")
+        for index in range(50):
+            picture = av.VideoFrame.from_ndarray(scene(index), format="rgb24")
+            picture.pts, picture.time_base = index + round(picture_at * 25), Fraction(1, 25)
+            container.mux(video.encode(picture))
+        for first in range(0, len(samples), 1024):
+            sound = av.AudioFrame.from_ndarray(samples[None, first : first + 1024].astype(np.float32), "fltp", "mono")
+            sound.sample_rate, sound.time_base = 48000, Fraction(1, 48000)
+            sound.pts = first + round(sound_at * 48000)
+            container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
 
 
 @pytest.mark.parametrize("ending", ["mp4", "webm"])
