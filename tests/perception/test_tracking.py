@@ -186,6 +186,18 @@ def test_known_motion_is_found_again():
     assert track.found.all() and track.shots == (0,) and track.size == (480, 500)
 
 
+def test_what_was_seen_is_kept_for_a_run_that_is_taken_up_again(tmp_path):
+    wave = 0.4 + 0.4 * np.sin(np.arange(40) / 3)
+    seen = Played(play(FaceMotion.zeros(40, FPS).with_columns({"jawOpen": wave})))
+    first = track_video(numbered(40), fps=FPS, backend=seen, keep=tmp_path / "track.npz")
+    again = track_video([], fps=FPS, keep=tmp_path / "track.npz")  # no picture is looked at
+    for name in ("landmarks", "cameras", "found"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    np.testing.assert_array_equal(again.motion.expression, first.motion.expression)
+    assert (again.size, again.shots, again.blinks) == (first.size, first.shots, first.blinks)
+    assert [path.name for path in tmp_path.iterdir()] == ["track.npz"]
+
+
 def test_expressions_do_not_turn_the_head():
     names = ("jawOpen", "mouthSmileLeft", "browInnerUp", "mouthPucker")
     motion = FaceMotion.zeros(20 * len(names), FPS)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_warp import sculpture
 
-from mien.rendering.video import WarpVideoRenderer, in_order, relative
+from mien.rendering.video import WarpVideoRenderer, from_frame, in_order, relative
 from mien.rendering.warp import WarpRenderer
 from mien.rotations import compose
-from mien.types import FaceMotion, Portrait
+from mien.types import FaceMotion, Frame, Portrait
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,18 @@ def test_what_does_not_fit_is_refused(portrait: Portrait) -> None:
     flame = FaceMotion.zeros(1, 25.0, "flame", ("expression_00",))
     with pytest.raises(ValueError, match="retarget"):
         list(WarpVideoRenderer().render([portrait], flame))
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_frames_from_a_number_on_are_those_of_the_whole(recurrent: bool) -> None:
+    """A renderer that needs the frames before draws them again, others begin where they are asked to."""
+    drawn: list[int] = []
+
+    def draw(first: int) -> Iterator[Frame]:
+        for index in range(first, 6):
+            drawn.append(index)
+            yield np.full((1, 1, 3), index, np.uint8)
+
+    frames = list(from_frame(4, draw, recurrent=recurrent))
+    assert [int(frame[0, 0, 0]) for frame in frames] == [4, 5]
+    assert drawn == ([0, 1, 2, 3, 4, 5] if recurrent else [4, 5])
