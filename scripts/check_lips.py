@@ -140,7 +140,7 @@ def check_filmed(data: Path, cache: Path) -> None:
 
     print("sync score of metrics.sync_score (log-mel to mouth shapes by ridge regression), GRID clips joined")
     lengths = {p: min(len(heard[p]), len(filmed[p].opening)) for p in grid}
-    sound = np.concatenate([log_mel(read_audio(p, RATE), filmed[p].fps, lengths[p]) for p in grid])
+    sound = np.concatenate([log_mel(read_audio(p, RATE), filmed[p].fps, lengths[p], context=0) for p in grid])
     for name, shapes_of in (
         ("filmed", lambda p: [filmed[p].shapes[s] for s in SHAPES]),
         ("made, recognised", lambda p: [lips(heard[p]).column(s) for s in SHAPES]),

@@ -12,7 +12,6 @@ from mien.metrics.statistics import pearson
 from mien.types import Array, Audio
 
 _RATE, _WINDOW, _HOP, _BANDS = 16_000, 400, 160, 26
-_CONTEXT = 2  # video frames on either side that a row of the sound knows of
 
 
 def sound_level(audio: Audio, fps: float, n_frames: int) -> Array:
@@ -28,8 +27,8 @@ def sound_level(audio: Audio, fps: float, n_frames: int) -> Array:
     return np.asarray(np.maximum(level - np.percentile(level, 95), -120), np.float32)
 
 
-def log_mel(audio: Audio, fps: float, n_frames: int) -> Array:
-    """``(n_frames, 5 x 26)`` log energies of 26 mel bands, each row with the two before and after it.
+def log_mel(audio: Audio, fps: float, n_frames: int, context: int = 2) -> Array:
+    """``(n_frames, (2 context + 1) x 26)`` log energies of 26 mel bands, each row with its neighbours.
 
     Windows of 25 ms every 10 ms (Hann), triangular bands over 0 to 8 kHz, averaged over each video frame.
 
@@ -37,6 +36,7 @@ def log_mel(audio: Audio, fps: float, n_frames: int) -> Array:
         audio: at 16 kHz.
         fps: video frames per second.
         n_frames: rows wanted; beyond the sound it is silent.
+        context: video frames on either side that a row knows of; 0 tells lags apart more sharply.
 
     Raises:
         ValueError: if the sound is not at 16 kHz.
@@ -54,8 +54,8 @@ def log_mel(audio: Audio, fps: float, n_frames: int) -> Array:
     sums = np.concatenate([np.zeros((1, _BANDS)), np.cumsum(energy, 0)])
     ends = np.maximum(edges[1:], edges[:-1] + 1)
     rows = (sums[ends] - sums[edges[:-1]]) / (ends - edges[:-1])[:, None]
-    padded = np.pad(rows, ((_CONTEXT, _CONTEXT), (0, 0)), mode="edge")
-    return np.hstack([padded[i : i + n_frames] for i in range(2 * _CONTEXT + 1)]).astype(np.float32)
+    padded = np.pad(rows, ((context, context), (0, 0)), mode="edge")
+    return np.hstack([padded[i : i + n_frames] for i in range(2 * context + 1)]).astype(np.float32)
 
 
 def _mel_bank() -> npt.NDArray[np.float64]:

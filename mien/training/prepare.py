@@ -210,8 +210,7 @@ def lag_of(sound: Audio, motion: FaceMotion, name: str) -> float:
         return 0.0
     mouth = np.stack([motion.column(shape) for shape in motion.expression_names if shape.startswith(_SPOKEN)], 1)
     try:
-        heard = log_mel(sound, motion.fps, len(motion)).reshape(len(motion), 5, -1)[:, 2]  # without its neighbours
-        score = sync_score(heard, mouth, motion.fps)
+        score = sync_score(log_mel(sound, motion.fps, len(motion), context=0), mouth, motion.fps)
     except ValueError:  # a mouth that does not move
         return 0.0
     lag = score.lag if score.best - score.at_zero > _WORTH_MOVING else 0.0
