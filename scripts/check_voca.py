@@ -80,7 +80,7 @@ class Heard:
         self.n = min(len(clip.rows), len(self.speech))
         self.filmed = np.asarray(dataset.vertices[clip.rows[: self.n]]) - dataset.templates[clip.subject]
         clean = Audio(resample(sound, 16_000).samples, 16_000)
-        self.sound = log_mel(clean, dataset.fps, self.n)
+        self.sound = log_mel(clean, dataset.fps, self.n, context=0)
         self.phones = self.shown("{source: speech}")
         self.spoken = self.speech.voiced[: self.n] > 0.5
 
@@ -143,9 +143,11 @@ def ceiling(clips: Sequence[Heard], ridge: float = 300, folds: int = 5) -> tuple
     """By how much a linear model of the same speaker lowers the moving error, and its correlation of the opening."""
     rig = load_rig()
     lips = np.unique(np.r_[rig.contours["lips_outer"], rig.contours["lips_inner"], UPPER, LOWER])
-    phones = np.concatenate([windows(c.speech.values[: c.n]).reshape(c.n, -1) for c in clips])
-    sound = np.concatenate([c.sound for c in clips])
-    x = np.hstack([phones - phones.mean(0), (sound - sound.mean(0)) / (3 * sound.std(0))])
+    phones, sound = (
+        np.concatenate([windows(rows).reshape(len(rows), -1) for rows in part])
+        for part in ([c.speech.values[: c.n] for c in clips], [c.sound - c.sound.mean(0) for c in clips])
+    )
+    x = np.hstack([phones - phones.mean(0), sound / (3 * sound.std())])
     y = np.concatenate([c.filmed[:, lips] - c.filmed[:, lips].mean(0) for c in clips])
     flat, made = y.reshape(len(y), -1), np.empty((len(y), 3 * len(lips)))
     for block in np.array_split(np.arange(len(y)), folds):
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=TrainVocaOptions.learning_rate)
     parser.add_argument("--decay", type=float, default=TrainVocaOptions.decay)
     parser.add_argument("--velocity-weight", type=float, default=TrainVocaOptions.velocity_weight)
+    parser.add_argument("--lip-weight", type=float, default=TrainVocaOptions.lip_weight)
     parser.add_argument("--style", default="all", help="style of the models for speakers they do not know")
     options = parser.parse_args()
     runs = options.runs or Path(tempfile.mkdtemp(prefix="voca_"))
@@ -191,7 +194,7 @@ def main() -> None:
             TrainVocaOptions(
                 dataset.folder, runs / name, leave_out=leave_out, epochs=options.epochs,
                 learning_rate=options.learning_rate, decay=options.decay, checkpoint_every=options.epochs,
-                velocity_weight=options.velocity_weight,
+                velocity_weight=options.velocity_weight, lip_weight=options.lip_weight,
             )
         )  # fmt: skip
         return load_voca(result.output)

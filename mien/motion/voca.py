@@ -211,7 +211,7 @@ class VocaLossConfig:
             raise InputError(f"n_consecutive_frames is {self.n_consecutive_frames}", "give 1 or more")
 
 
-def losses(offsets: Tensor, target: Tensor, config: VocaLossConfig) -> dict[str, Tensor]:
+def losses(offsets: Tensor, target: Tensor, config: VocaLossConfig, weights: Tensor | None = None) -> dict[str, Tensor]:
     """The weighted terms of the training loss and their sum under ``"total"``.
 
     With ``d`` = squared L2 distance (or L1) of two vertices in m² (or m), averaged over vertices and batch:
@@ -222,13 +222,15 @@ def losses(offsets: Tensor, target: Tensor, config: VocaLossConfig) -> dict[str,
         offsets: ``(B * n, V, 3)`` as predicted, ``n`` consecutive frames side by side.
         target: the same as filmed, template taken off.
         config: the weights and ``n``.
+        weights: ``(V,)`` how much each vertex counts in the distances, 1 on average; the paper's loss without.
     """
     shape = (-1, config.n_consecutive_frames, *offsets.shape[1:])  # (B, n, V, 3)
     predicted, real = offsets.view(shape), target.view(shape)
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         difference = a - b
-        return (difference.abs() if config.absolute else difference.square()).sum(-1).mean()
+        size = (difference.abs() if config.absolute else difference.square()).sum(-1)
+        return (size if weights is None else size * weights).mean()
 
     terms = {"reconstruction": distance(predicted, real)}
     if config.velocity_weight > 0:

@@ -57,6 +57,9 @@ class TrainVocaOptions:
     velocity_weight: float = 10.0
     """Weight of the velocity loss."""
 
+    lip_weight: float = 1.0
+    """How many times as much a vertex of the lips counts as another one; 1 is the paper's loss."""
+
     acceleration_weight: float = 0.0
     """Weight of the acceleration loss."""
 

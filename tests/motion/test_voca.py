@@ -206,6 +206,14 @@ def test_every_parameter_receives_a_gradient():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
+def test_a_vertex_counts_as_much_as_its_weight():
+    offsets, target = torch.zeros(2, 2, 3), torch.tensor([[[3.0, 0, 0], [0, 1.0, 0]]] * 2)
+    config = VocaLossConfig(velocity_weight=0)
+    both = losses(offsets, target, config)["reconstruction"]
+    first = losses(offsets, target, config, torch.tensor([2.0, 0]))["reconstruction"]
+    assert (both.item(), first.item()) == pytest.approx((5, 9))
+
+
 def test_losses_by_hand():
     """Three frames of two vertices that move along x: 0, 1, 4 predicted against 0, 0, 0."""
     predicted, target = torch.zeros(3, 2, 3), torch.zeros(3, 2, 3)

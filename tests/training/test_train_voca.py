@@ -18,7 +18,7 @@ from mien.perception.speech import analyse
 from mien.training.datasets.vocaset import Frames, open_vocaset
 from mien.training.options import TrainVocaOptions
 from mien.training.prepare import PrepareOptions, Take, aligned, lag_of, prepare, spoken_motion, write_dataset
-from mien.training.recipes.voca import run, split, start_basis
+from mien.training.recipes.voca import run, split, start_basis, vertex_weights
 from mien.types import ARKIT_NAMES, Audio, FaceMotion
 
 VALIDATION = "FaceTalk_170811_03275_TA"
@@ -94,6 +94,16 @@ def test_phones_of_own_clips(own, tmp_path):
     speech = analyse(dataset.sound(dataset.clips[0]), 25)
     motion = model.animate(speech, "bob")
     assert (len(motion), motion.fps, motion.rig, motion.expression_names) == (len(speech), 25, "builtin", ARKIT_NAMES)
+
+
+def test_lips_may_count_more(official, own, tmp_path):
+    weights = vertex_weights("builtin", 50)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[13] == pytest.approx(50 * weights[10].item())  # a lip, the forehead
+    with pytest.raises(InputError, match="its own rig only"):
+        run(options(official, tmp_path / "run", lip_weight=50))
+    with pytest.raises(InputError, match="above 0"):
+        run(options(own, tmp_path / "run", features="phones42", lip_weight=0))
 
 
 def test_splits(official, own):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import InputError
+from mien.face.rig import load_rig
 from mien.motion.voca import EVERY_SPEAKER, Voca, VocaConfig, VocaLossConfig, VocaNetwork, losses, save_voca
 from mien.perception.deepspeech import KIND as DEEPSPEECH
 from mien.perception.speech_adapters import Listener
@@ -67,9 +68,13 @@ def run(options: TrainVocaOptions, progress: Progress | None = None) -> TrainVoc
     torch.manual_seed(options.seed)
     training = frames(train_clips)
     network = VocaNetwork(config, start_basis(dataset, training, config.n_coefficients))
-    settings = {"model": asdict(config), "loss": asdict(loss), "validated_on": sorted(map(_name, validation_clips))}
+    settings = {
+        "model": asdict(config), "loss": asdict(loss) | {"lip_weight": options.lip_weight},
+        "validated_on": sorted(map(_name, validation_clips)),
+    }  # fmt: skip
+    weights = None if options.lip_weight == 1 else vertex_weights(dataset.rig, options.lip_weight)
     with joined(CPU):
-        task = VocaTask(network, training, frames(validation_clips) if validation_clips else None, loss)
+        task = VocaTask(network, training, frames(validation_clips) if validation_clips else None, loss, weights)
         entries = fit(task, schedule, options.output, settings, progress)
     if world()[0] == 0:
         save_voca(options.output / WEIGHTS, Voca(config, network.eval()))
@@ -137,16 +142,39 @@ def start_basis(dataset: Vocaset, frames: Frames, n_components: int) -> Array:
     return np.asarray(scaled[:n_components].T, np.float32)
 
 
+def vertex_weights(rig: str, lip_weight: float) -> Tensor:
+    """``(V,)`` how much each vertex counts, 1 on average: on the whole mesh the jaw outweighs what the lips do.
+
+    Raises:
+        InputError: if the weight is not above 0, or the rig is not the built-in one.
+    """
+    if rig != "builtin":
+        raise InputError(f"--lip-weight with rig {rig}", "leave it out: mien knows the lips of its own rig only")
+    if not 0 < lip_weight < float("inf"):
+        raise InputError(f"--lip-weight {lip_weight:g}", "give a number above 0")
+    face = load_rig(rig)
+    weights = torch.ones(face.n_vertices)
+    weights[np.unique(np.r_[face.contours["lips_outer"], face.contours["lips_inner"]])] = lip_weight
+    return weights / weights.mean()
+
+
 class VocaTask:
     """Network, frames and losses for :func:`mien.training.loop.fit`."""
 
-    def __init__(self, network: VocaNetwork, training: Frames, validation: Frames | None, loss: VocaLossConfig) -> None:
+    def __init__(
+        self,
+        network: VocaNetwork,
+        training: Frames,
+        validation: Frames | None,
+        loss: VocaLossConfig,
+        weights: Tensor | None = None,
+    ) -> None:
         if world()[1] > 1:
             network.encoder.batch_norm.__class__ = SharedBatchNorm
         self.network = network
         self.optimiser = TensorFlowAdam(network.parameters(), lr=1.0)  # the loop sets the rate
         self._shared = shared(network)
-        self._training, self._validation, self._loss = training, validation, loss
+        self._training, self._validation, self._loss, self._weights = training, validation, loss, weights
 
     def __len__(self) -> int:
         """Frames trained on."""
@@ -156,7 +184,7 @@ class VocaTask:
         """The terms for these frames and the ones before them; under ``torchrun`` this process's part of them."""
         batch = self._training.batch(share(indices), self._loss.n_consecutive_frames)
         offsets = self._shared(torch.from_numpy(batch.features), torch.from_numpy(batch.speaker))
-        terms = losses(offsets, torch.from_numpy(batch.offsets), self._loss)
+        terms = losses(offsets, torch.from_numpy(batch.offsets), self._loss, self._weights)
         return {name: value * share_weight(indices) for name, value in terms.items()}
 
     def validate(self) -> dict[str, float]:
@@ -171,7 +199,7 @@ class VocaTask:
             for condition in conditions:
                 speaker = np.where(batch.speaker < 0, condition, batch.speaker)
                 offsets = self.network(features, torch.from_numpy(speaker))
-                for name, value in losses(offsets, target, self._loss).items():
+                for name, value in losses(offsets, target, self._loss, self._weights).items():
                     sums[name] = sums.get(name, 0.0) + value.item() * len(indices) / len(conditions)
         return {name: total / len(self._validation) for name, total in sums.items()}
 
