@@ -30,6 +30,7 @@ MOST_NARROWER = 0.4
 
 _POSTURE = 0.2  # s, standard deviation of the Gaussian that separates posture from articulation (-3 dB at 0.7 Hz)
 _FULLY_WIDER = 0.010  # m: an emotion that parts the lips by this much on a resting face opens the mouth most
+_SHUT = 0.003  # m: lips of a clip that never come nearer than this are open
 _OPEN = 0.004  # m: a mouth that nobody opens further in the clip counts as this open
 _MOUTH = tuple(name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth", "tongue", "cheekPuff")))
 _OPENERS = (
@@ -157,6 +158,9 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     gaps, rest = _gaps("lips", identity)
     gap = np.maximum(own @ gaps + rest, 0)  # (T, P) of the source
     opening = gap.mean(1)
+    # Faces whose lips the rig has apart when they touch: the smallest gap of the clip is a closed mouth's.
+    shut = min(float(np.percentile(opening, 2)), _SHUT) if len(opening) else 0.0
+    opening = np.maximum(opening - shut, 0)
     change = np.array(change)
     wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, 0, 1) * MOST_WIDER
     openers, wideners = ([_INDEX[name] for name in names] for names in (_OPENERS, _WIDENERS))
@@ -169,7 +173,7 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     total = np.where(change > 0, own + np.clip(change, 0, 1) * (1 - own), np.maximum(own + change, 0))
 
     closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
-    difference = total @ gaps + rest - gap * (1 + wider * (1 - closed))[:, None]
+    difference = total @ gaps + rest - gap - (wider * (1 - closed) * opening)[:, None]
     excess = (1 - closed) * difference.mean(1) + closed * difference.max(1)
     closing, jaw = -gaps[_INDEX["mouthClose"]].mean(), gaps[_INDEX["jawOpen"]].mean()
     shut = np.maximum(total[:, _INDEX["mouthClose"]] + excess / closing, 0)
