@@ -296,9 +296,10 @@ def _check(options: ReenactOptions) -> Path | None:
     from mien.media.video import output_kind
 
     for flag, value, low, high in (
-        ("--fps", options.fps or 25, 1, 120), ("--crf", options.crf, 0, 51), ("--max-size", options.max_size, 64, 7680),
-        ("--strength", options.strength, 0, 2), ("--face", options.face or 1, 1, 99),
-        ("--driving-face", options.driving_face or 1, 1, 99),
+        ("--fps", 25 if options.fps is None else options.fps, 1, 120), ("--crf", options.crf, 0, 51),
+        ("--max-size", options.max_size, 64, 7680),
+        ("--strength", options.strength, 0, 2), ("--face", 1 if options.face is None else options.face, 1, 99),
+        ("--driving-face", 1 if options.driving_face is None else options.driving_face, 1, 99),
     ):  # fmt: skip
         if not low <= value <= high:
             raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")

@@ -185,7 +185,7 @@ def _check(options: RestyleOptions) -> list[EmotionKey]:
 
     for flag, value, low, high in (
         ("--fps", options.fps, 10, 120), ("--crf", options.crf, 0, 51), ("--max-size", options.max_size, 64, 7680),
-        ("--seed", options.seed, 0, 2**32 - 1), ("--face", options.face or 1, 1, 99),
+        ("--seed", options.seed, 0, 2**32 - 1), ("--face", 1 if options.face is None else options.face, 1, 99),
     ):  # fmt: skip
         if not low <= value <= high:
             raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")

@@ -218,6 +218,8 @@ def test_a_picture_drives_with_its_expression(photo, portrait, tmp_path):
         ({"driving": "AU12=x"}, InputError, "is no number"),
         ({"renderer": "icface"}, InputError, "needs weights"),
         ({"strength": 3.0}, InputError, "0 to 2"),
+        ({"fps": 0.0}, InputError, "--fps is 0"),
+        ({"face": 0}, InputError, "--face is 0"),
         ({"output": "out.xyz"}, OutputError, ".mp4"),
         ({"driving": "portrait"}, OutputError, "the input itself"),
         ({"driving": "broken.csv", "output": "out.mp4"}, FormatError, "no Live Link Face file"),
