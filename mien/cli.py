@@ -355,7 +355,7 @@ def _print_result(verb: str, result: Any, flags: RunFlags) -> None:
         figures = [
             f"{name.removeprefix('n_').replace('_', ' ')} {_figure(value)}"
             for name, value in _fields(result).items()
-            if name != "output"
+            if name != "output" and value is not None
         ]
         print(f"{result.output}: {', '.join(figures)}")
 
