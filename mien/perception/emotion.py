@@ -14,9 +14,11 @@ from functools import lru_cache
 from importlib.resources import as_file, files
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.assets import load_npz
 from mien.errors import AssetError, MienError
+from mien.perception.curves import interpolate_gaps
 from mien.types import ARKIT_NAMES, Array, Emotion, EmotionTrack, FaceMotion
 
 EMOTION_READER_FORMAT = 1
@@ -76,21 +78,27 @@ class EmotionReader:
     weights: tuple[Array, Array]
     biases: tuple[Array, Array]
 
-    def __call__(self, motion: FaceMotion) -> EmotionTrack:
+    def __call__(self, motion: FaceMotion, found: npt.NDArray[np.bool_] | None = None) -> EmotionTrack:
         """Valence, arousal and labels of a motion under ARKit's names; one frame is a picture, more are a clip.
+
+        Args:
+            motion: ``T`` frames.
+            found: ``(T,)`` in which of them the face was seen, all if ``None``; the others are filled in.
 
         Raises:
             KeyError: if the motion lacks an expression of ARKit's.
         """
-        expression = np.stack([motion.column(name) for name in ARKIT_NAMES], 1)
-        if len(motion) < 2:
+        seen = np.ones(len(motion), np.bool_) if found is None or not found.any() else found
+        expression = np.stack([motion.column(name) for name in ARKIT_NAMES], 1)[seen]
+        if len(expression) < 2:
             probabilities, va = self.frames(expression)
         else:
-            held = _held(_without_looks(expression, motion.duration), motion.fps)
+            held = _held(_without_looks(expression, len(expression) / motion.fps), motion.fps)
             probabilities, va = self.frames(held)
             probabilities = _smooth(probabilities, LABEL_SMOOTHING * motion.fps)
             va = _smooth(va, VA_SMOOTHING * motion.fps)
-        return EmotionTrack(np.clip(va, -1, 1), motion.fps, tuple(Emotion), probabilities)
+        va, probabilities = (_filled_in(values, seen) for values in (np.clip(va, -1, 1), probabilities))
+        return EmotionTrack(va, motion.fps, tuple(Emotion), probabilities)
 
     def frames(self, expression: Array) -> tuple[Array, Array]:
         """``(T, 52)`` weights to probabilities ``(T, 8)`` and valence-arousal ``(T, 2)``, every row by itself."""
@@ -98,6 +106,13 @@ class EmotionReader:
         values = hidden @ self.weights[1] + self.biases[1]
         shares = np.exp(values[:, :8] - values[:, :8].max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True), np.tanh(values[:, 8:])
+
+
+def _filled_in(values: Array, seen: npt.NDArray[np.bool_]) -> Array:
+    """``(T, D)`` from the rows of the frames that were seen."""
+    rows = np.zeros((len(seen), values.shape[1]), np.float32)
+    rows[seen] = values
+    return interpolate_gaps(rows, seen)
 
 
 def _without_looks(expression: Array, duration: float) -> Array:

@@ -79,7 +79,7 @@ class EmotionEstimator:
             return self._emonet(VideoReader(path), landmarks, seen.motion.fps, smooth=True)
         from mien.perception.emotion import load_emotion_reader
 
-        return load_emotion_reader()(seen.motion)
+        return load_emotion_reader()(seen.motion, seen.found)
 
     def outputs(self, frames: Iterable[Frame], landmarks: Array) -> Array:
         """What a network says about some frames of a clip, for :meth:`track`; no columns if it looks at motion only."""

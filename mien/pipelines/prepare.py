@@ -450,7 +450,7 @@ def solve_clip(plan: Plan) -> int:
             cameras=seen.cameras,
             landmarks=seen.landmarks,
             found=seen.found,
-            emotion=load_emotion_reader()(seen.motion),
+            emotion=load_emotion_reader()(seen.motion, seen.found),
             units=units_from_motion(seen.motion),
             boxes=face_boxes(seen.identity, seen.motion, seen.cameras, seen.shots),
             sharpness=np.zeros(len(seen.motion), np.float32),

@@ -137,7 +137,7 @@ def _track_picture(options: TrackOptions, estimator: EmotionEstimator) -> TrackR
         if path.suffix.lower() in OVERLAY_ENDINGS:
             write_image(path, _portrait_overlay(portrait), provenance=record)
         elif path.suffix.lower() == ".json":
-            _write_json(path, _summary(portrait.rest, 1, (0,), (), portrait.image.shape[:2], emotion()))
+            _write_json(path, _summary(portrait.rest, found, (0,), (), portrait.image.shape[:2], emotion()))
         else:
             _write_curves(path, options.fps, portrait.rest, found, emotion, record)
     return TrackResult(options.output, 1, portrait.rest.fps, 1, 1, ())
@@ -157,7 +157,7 @@ def _track_video(options: TrackOptions, estimator: EmotionEstimator, progress: P
         if path.suffix.lower() in OVERLAY_ENDINGS:
             _write_overlay(path, options.input, seen, record, progress)
         elif path.suffix.lower() == ".json":
-            _write_json(path, _summary(seen.motion, n_found, seen.shots, seen.blinks, seen.size, emotion()))
+            _write_json(path, _summary(seen.motion, seen.found, seen.shots, seen.blinks, seen.size, emotion()))
         else:
             _write_curves(path, options.fps, seen.motion, seen.found, emotion, record)
     n_frames = len(seen.motion) if options.fps is None else len(seen.motion.resample(options.fps))
@@ -256,21 +256,27 @@ def write_units(path: Path, motion: FaceMotion, found: npt.NDArray[np.bool_]) ->
 
 def _summary(
     motion: FaceMotion,
-    n_found: int,
+    found: npt.NDArray[np.bool_],
     shots: Sequence[int],
     blinks: Sequence[tuple[float, float]],
     size: tuple[int, ...],
     emotion: EmotionTrack,
 ) -> dict[str, Any]:
-    """What a person would want to know about a clip: angles in degrees, times in seconds, weights in [0, 1]."""
+    """What a person would want to know about a clip: angles in degrees, times in seconds, weights in [0, 1].
+
+    Frames in which no face was seen do not count.
+    """
+    n_found = int(found.sum())
 
     def spread(values: Array) -> dict[str, float]:
+        values = values[found]
         return {
             "mean": round(float(values.mean()), 4),
             "min": round(float(values.min()), 4),
             "max": round(float(values.max()), 4),
         }
 
+    labels = Counter(label for label, here in zip(emotion.best(), found, strict=True) if here)
     head, gaze = np.rad2deg(motion.head_pose), np.rad2deg(motion.eye_pose.mean(axis=1))
     return {
         "n_frames": len(motion),
@@ -280,12 +286,12 @@ def _summary(
         "frames_with_face": n_found,
         "shots": [round(start / motion.fps, 3) for start in shots],
         "blinks": [[round(start, 3), round(end, 3)] for start, end in blinks],
-        "blinks_per_minute": round(60 * len(blinks) / motion.duration, 2),
+        "blinks_per_minute": round(60 * len(blinks) * motion.fps / n_found, 2),
         "head_degrees": {axis: spread(head[:, i]) for i, axis in enumerate(("nod", "turn", "tilt"))},
         "gaze_degrees": {axis: spread(gaze[:, i]) for i, axis in enumerate(("down", "left"))},
         "valence": spread(emotion.va[:, 0]),
         "arousal": spread(emotion.va[:, 1]),
-        "emotions": {label: round(share / len(emotion), 4) for label, share in Counter(emotion.best()).most_common()},
+        "emotions": {label: round(frames / n_found, 4) for label, frames in labels.most_common()},
         "expression": {name: spread(motion.column(name)) for name in motion.expression_names},
     }
 

@@ -113,6 +113,17 @@ def test_brows_that_never_move_count_less_in_a_clip():
     assert reader(always).va[25, 0] > reader(always[:1]).va[0, 0]
 
 
+def test_frames_without_a_face_say_nothing():
+    smile, frown = wearing({"AU12": 0.9, "AU7": 0.4, "AU10": 0.5}, 50), wearing({"AU4": 0.9, "AU7": 0.7}, 150)
+    motion = FaceMotion.zeros(200, 25).with_columns(
+        {name: np.concatenate([smile.column(name), frown.column(name)]) for name in ARKIT_NAMES}
+    )
+    alone, track = load_emotion_reader()(smile), load_emotion_reader()(motion, np.arange(200) < 50)
+    np.testing.assert_allclose(track.va[:50], alone.va, atol=1e-6)
+    np.testing.assert_allclose(track.va[50:], np.repeat(alone.va[-1:], 150, 0), atol=1e-6)
+    assert set(track.best()) == {Emotion.HAPPY}
+
+
 def test_probabilities_add_up():
     track = load_emotion_reader()(wearing({"AU12": 0.5}, 3))
     assert track.labels == tuple(Emotion) and track.probabilities is not None
