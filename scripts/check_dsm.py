@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.direction import EmotionKey
+from mien.evaluation.measures import mouth_shape
 from mien.media.audio import read_audio
 from mien.media.motion_file import read_motion
 from mien.media.person_folder import PersonClip, load_person, write_clip, write_manifest
@@ -114,12 +115,14 @@ def on_video(video: Path, person: Path, emotion: str, seen: Track, output: Path)
 
 
 def sync_share(video: Path, seen: Track, again: Track) -> float:
-    """The best correlation of the sound with the mouth drawn, over that with the mouth filmed."""
+    """The best correlation of the sound with the mouth drawn, over that with the mouth filmed.
+
+    Of the mouth's shape in landmarks, as `mien evaluate` has it: expression weights hold the emotion as well.
+    """
     if not VideoReader(video).has_sound:
         return float("nan")
     sound = log_mel(read_audio(video, 16_000), seen.motion.fps, len(seen.motion))
-    mouth = [name.startswith(("jaw", "mouth")) for name in seen.motion.expression_names]
-    scores = [sync_score(sound, t.motion.expression[:, mouth], t.motion.fps).best for t in (seen, again)]
+    scores = [sync_score(sound, mouth_shape(t.landmarks), t.motion.fps).best for t in (seen, again)]
     return scores[1] / scores[0]
 
 

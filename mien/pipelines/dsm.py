@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FOLDER, WEIGHTS = "dsm", "dsm.safetensors"
 """Where ``mien train dsm`` leaves a person's decoder in the person's folder."""
 
-_ROUNDS, _GAIN, _MOST = 5, 0.7, 0.5  # looks at the result, share of what it lacks that is asked on top, and limit
+_ROUNDS, _GAIN, _MOST = 5, 0.7, 1.0  # looks at the result, share of what it lacks that is asked on top, and limit
 _SLOW = 0.5  # s: what it lacks for a moment is speech
 _UNKNOWN = 0.1  # share of the asked frames from which on it is said that the person was not seen there
 
@@ -101,8 +101,7 @@ def _steered(
 
     best, least, more = motion, np.inf, np.zeros_like(wanted)
     for _ in range(_ROUNDS):
-        asked = wanted + more
-        asked /= np.maximum(np.hypot(*asked.T), 1)[:, None]
+        asked = np.clip(wanted + more, -1, 1)
         moved = model.moved(motion, own, np.asarray(asked, np.float32), expression_at)
         kept = keep_speech(motion, moved, identity=identity, shots=shots)
         short = np.where(felt[:, None] > 0, wanted - _read(kept), 0)
