@@ -44,6 +44,15 @@ def aperture(motion: FaceMotion) -> np.ndarray:
     return lip_aperture(load_rig().vertices(motion)[:, :478] * 1000)
 
 
+def mean_gap(motion: FaceMotion) -> np.ndarray:
+    """Metres between the middle of the lips of the rig."""
+    rig = load_rig()
+    pairs = rig.closures["lips"]
+    middle = pairs[len(pairs) // 4 : len(pairs) - len(pairs) // 4]
+    height = rig.vertices(motion)[..., 1]
+    return (height[:, middle[:, 0]] - height[:, middle[:, 1]]).mean(1)
+
+
 def lid_gap(motion: FaceMotion) -> np.ndarray:
     rig = load_rig()
     pairs = rig.closures["eye_left"][2:5]
@@ -61,6 +70,19 @@ def test_the_lips_part_and_meet_as_in_the_source(label: str) -> None:
     assert closed.sum() > 30
     assert (after[closed] < 0.1 * np.percentile(after, 95)).mean() >= 0.95
     assert 0.9 < after[~closed].mean() / before[~closed].mean() < 1.35
+
+
+@pytest.mark.parametrize("label", EMOTIONS)
+def test_lips_that_touch_where_the_rig_has_them_apart_stay_as_they_are(label: str) -> None:
+    quiet = talking()
+    quiet = replace(quiet, expression=0.25 * quiet.expression)
+    source = quiet.with_columns({"jawOpen": quiet.column("jawOpen") + 0.06})
+    kept = keep_speech(source, felt(source, label))
+    before, after = mean_gap(source), mean_gap(kept)
+    closed = before < 1.02 * before.min()
+    assert before.min() > 0.0015 and closed.sum() > 30  # m
+    share = after[closed] / before[closed]
+    assert share.min() > 0.8 and share.max() < 1.001
 
 
 def test_without_it_an_emotion_breaks_the_closures() -> None:
