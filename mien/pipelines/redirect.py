@@ -209,6 +209,7 @@ def redirect(options: RedirectOptions, progress: Progress | None = None) -> Redi
 
     method, wish = _checked(options)
     record = _record(options, method)
+    _check_times(options, wish)
     write = _writer(options, record)
     renderer = RENDERERS[options.renderer](options)
     references = tuple(
@@ -275,10 +276,10 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
     """The method and the wish, after a look at whether the options go together."""
     for flag, value, low, high in (
         ("--intensity", options.intensity, 0, 1), ("--crf", options.crf, 0, 51), ("--seed", options.seed, 0, 2**32 - 1),
-        ("--face", options.face or 1, 1, 99),
+        ("--face", 1 if options.face is None else options.face, 1, 99),
     ):  # fmt: skip
         if not low <= value <= high:
-            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:g}")
+            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")
     if options.emotion is not None and options.direction is not None:
         raise InputError("--emotion and --direction are both given", "give one of them")
     if options.emotion is None and options.direction is None and not options.reference:
@@ -286,6 +287,11 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
     method = options.method or ("ned" if options.reference else "dsm" if is_trained(options.person) else "rules")
     if method == "dsm":
         weights_of(options.person)
+    elif options.person is not None and options.renderer != "person":
+        raise InputError(
+            f"--person {options.person}: nothing that was learned of them is used",
+            f"run `mien person -o {options.person}` to the end, give --renderer person, or leave --person out",
+        )
     if options.weights is not None and method != "ned":
         raise InputError(f"--method {method} takes no --weights", "use --method ned, or leave --weights out")
     if options.reference and method != "ned":
@@ -303,6 +309,19 @@ def _checked(options: RedirectOptions) -> tuple[str, Direction | tuple[EmotionSp
         if not options.reference and span.emotion is None:
             raise InputError(f"--emotion {options.emotion}: names no emotion", 'write it as in "2s-5s:happy:0.8"')
     return method, spans
+
+
+def _check_times(options: RedirectOptions, wish: Direction | tuple[EmotionSpan, ...]) -> None:
+    """Refuse stretches beyond the end of a video before it is looked at."""
+    from mien.media.video import VideoReader
+
+    duration = VideoReader(options.input).duration
+    for span in wish if isinstance(wish, tuple) else ():
+        if duration is not None and span.start >= duration:
+            raise InputError(
+                f"--emotion {options.emotion}: starts at {span.start:g} s, but the video ends at {duration:.3g} s",
+                "give times within the video",
+            )
 
 
 def _redrawn(
@@ -384,6 +403,7 @@ def _writer(
             track(frames, progress, "render", len(motion), start),
             motion.fps,
             sound=options.input if reader.has_sound and kind in ("mp4", "webm") else None,
+            sound_at=reader.sound_start,
             provenance=record,
             crf=options.crf,
             n_frames=len(motion),
