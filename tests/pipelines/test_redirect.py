@@ -81,6 +81,10 @@ def test_nothing_asked_for_is_the_clip(clip: Path, tmp_path: Path) -> None:
         ({"reference": (Path("x.npz"),), "method": "rules"}, "takes no --reference"),
         ({"emotion": "happy", "weights": Path("x.safetensors")}, "takes no --weights"),
         ({"reference": (Path("missing.npz"),)}, "missing.npz"),
+        ({"emotion": "happy", "weights": Path("missing.npz"), "method": "ned"}, "missing.npz: no such file"),
+        ({"emotion": "90s-99s:happy"}, "starts at 90 s, but the video ends at"),
+        ({"emotion": "happy", "person": Path("somebody")}, "nothing that was learned of them is used"),
+        ({"emotion": "happy", "face": 0}, "--face is 0"),
     ],
 )
 def test_bad_requests_are_refused_before_any_work(clip: Path, tmp_path: Path, flags, says: str) -> None:
