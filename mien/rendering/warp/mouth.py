@@ -30,7 +30,7 @@ PARTS = ("teeth_upper", "teeth_lower", "tongue")
 
 _TOOTH_CONTRAST = 0.33  # the rig's texture is drawn for close views; at a portrait's size gaps between teeth are faint
 _TEETH_LOWER = 0.010  # the upper teeth stand at least this much lower than the rig's, in face heights
-_OVERLAP = (0.031, 0.006, 0.022)
+_OVERLAP = (0.014, 0.004, 0.022)
 """Face heights that front teeth reach beyond the line of closed lips, upper and lower; the lower beyond open lips."""
 _FINE_WIDTH = 120  # the parts are drawn at least this many samples wide and averaged, for smooth outlines
 _TONGUE_OVER = 0.02  # face heights by which the tongue's back reaches above the lower teeth
