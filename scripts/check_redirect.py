@@ -10,7 +10,9 @@ emotion, the mean over sources (and tries):
     kept     the same after the speech is kept, as the output is drawn
     r        correlation of the lip aperture with the source's, on the rig
     closed   share of the source's closed frames (aperture below 10 % of its 95th percentile) that stay closed
-    cycle    there and back to the source's own style: root mean square error over the standard deviation (NED)
+    cycle    NED: translated and then, what came out with the source as its reference, back; root mean square error
+             over the standard deviation of the source, of the translation alone, which has seen nothing but the two
+    chain    the same as mien redirect does it, the speech kept on both ways
 
 With --render the videos among the sources are drawn, tracked again, and r, closed and kept are measured on that.
 """
@@ -27,12 +29,12 @@ from mien.face.rig import load_rig
 from mien.media.video import VideoReader
 from mien.metrics import lip_aperture, pearson
 from mien.motion.emotion import emotion_over
-from mien.motion.keep_speech import keep_speech
-from mien.motion.ned import FEELING, NedEditor, load_ned
+from mien.motion.keep_speech import keep_gaps, keep_speech
+from mien.motion.ned_reversible import CURVES, FEELING, style_of, translate
 from mien.perception.tracking import Track, track_video
-from mien.pipelines.ned import motion_of, ned_motion
+from mien.pipelines.ned import is_reversible, motion_of, ned_motion
 from mien.rendering.video import WarpVideoRenderer
-from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_spans
+from mien.spans import EmotionSpan, parse_spans, plan_spans
 from mien.types import Array, FaceIdentity, FaceMotion
 
 _OPENING = ("mouthClose", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthShrugUpper", "mouthRoll")
@@ -71,24 +73,25 @@ def report(name: str, rows: Sequence[Sequence[float]]) -> None:
     print(f"{name:<26} " + " ".join(f"{value:7.2f}" for value in values), flush=True)
 
 
-def there_and_back(source: FaceMotion, away: FaceMotion, weights: Path | None, calibrated: bool) -> float:
-    """The error of a motion that was translated to a style and then back to its own."""
-    plan = plan_spans([EmotionSpan(None)], len(source), source.fps)
-    back = ned_motion(away, plan, [source], weights=weights, calibrated=calibrated)
-    before, after = (np.stack([motion.column(name) for name in FEELING], 1) for motion in (source, back))
-    return float(np.sqrt(np.mean((after - before) ** 2)) / np.sqrt(before.var(0).mean()))
+def loss(source: FaceMotion, back: FaceMotion) -> float:
+    """Root mean square error over the standard deviation of the source."""
+    before, after = (np.stack([motion.column(name) for name in CURVES], 1) for motion in (source, back))
+    return float(np.sqrt(np.mean((after - before) ** 2) / before.var(0).mean()))
+
+
+def spoken(
+    method: str, before: FaceMotion, after: FaceMotion, identity: FaceIdentity | None, weights: Path | None
+) -> FaceMotion:
+    """The wanted motion with the speech kept as mien redirect keeps it."""
+    if method == "rules" or not is_reversible(weights):
+        return keep_speech(before, after, identity=identity)
+    return keep_gaps(before, after, identity=identity)
 
 
 def drawn(path: Path, seen: Track, motion: FaceMotion) -> Track:
     """The video in another motion, tracked again."""
     portraits = (seen.portrait(i, frame) for i, frame in enumerate(VideoReader(path)) if i < len(motion))
     return track_video(WarpVideoRenderer().render(portraits, motion), fps=motion.fps)
-
-
-def wanted(method: str, motion: FaceMotion, plan: EmotionPlan, references: Sequence[FaceMotion], weights: Path | None):
-    if method == "rules":
-        return emotion_over(motion, plan.weights)
-    return ned_motion(motion, plan, references, weights=weights, calibrated=method != "network alone")
 
 
 def main() -> None:
@@ -101,40 +104,37 @@ def main() -> None:
     videos = {path: track_video(path) for path in options.sources if path.suffix not in (".npz", ".csv")}
     sources = {path: videos[path].motion if path in videos else motion_of(path, None) for path in options.sources}
     tries = [(text.partition("=")[0], motion_of(Path(text.partition("=")[2]), None)) for text in options.references]
-    editor = NedEditor(load_ned(options.weights or "default"))
-
-    print(f"{'method, emotion':<26}   moved    kept       r  closed   cycle")
+    print(f"{'method, emotion':<26}   moved    kept       r  closed   cycle   chain")
     cases = [(method, emotion, None) for method in ("rules", "ned") for emotion in SIX]
-    cases += [("network alone", emotion, None) for emotion in SIX]
-    cases += [(method, emotion, motion) for method in ("reference", "network alone") for emotion, motion in tries]
+    cases += [("reference", emotion, motion) for emotion, motion in tries]
     for method, emotion, reference in cases:
         rows = []
         for path, source in sources.items():
-            span = EmotionSpan(None) if reference is not None else parse_spans(emotion)[0]
-            plan = plan_spans([span], len(source), source.fps)
-            references = [] if reference is None else [reference]
-            full = wanted(method, source, plan, references, options.weights)
-            goal = emotion_over(source, plan.weights) if reference is None else reference
             identity = videos[path].identity if path in videos else None
-            kept = keep_speech(source, full, identity=identity)
+            span = EmotionSpan(None) if reference is not None else parse_spans(emotion)[0]
+            plan, home = (plan_spans([each], len(source), source.fps) for each in (span, EmotionSpan(None)))
+            goal = emotion_over(source, plan.weights) if reference is None else reference
+            references = [] if reference is None else [reference]
+            full = goal if method == "rules" else ned_motion(source, plan, references, weights=options.weights)
+            kept = spoken(method, source, full, identity, options.weights)
+            cycle = chain = float("nan")
+            if method != "rules":
+                cycle = loss(source, ned_motion(full, home, [source], weights=options.weights))
+                back = ned_motion(kept, home, [source], weights=options.weights)
+                chain = loss(source, spoken(method, kept, back, identity, options.weights))
             start, end = posture(source), posture(goal)
             r, closed = speech(rig_aperture(source, identity), rig_aperture(kept, identity))
-            cycle = float("nan")
-            if method != "rules":
-                cycle = there_and_back(source, full, options.weights, method != "network alone")
             after = posture(kept)
             if options.render and path in videos:
                 again = drawn(path, videos[path], replace(kept, head_pose=source.head_pose))
                 r, closed = speech(lip_aperture(videos[path].landmarks), lip_aperture(again.landmarks))
                 after = posture(again.motion)
-            rows.append([share(start, posture(full), end), share(start, after, end), r, closed, cycle])
+            rows.append([share(start, posture(full), end), share(start, after, end), r, closed, cycle, chain])
         report(f"{method} {emotion}", rows)
 
     motion = FaceMotion.zeros(3000, 25.0)
-    style = editor.label_style("happy")
-    editor.edit(motion, style)
     began = time.perf_counter()
-    editor.edit(motion, style)
+    translate(motion, style_of(tries[0][1] if tries else motion))
     print(f"translation: {len(motion) / (time.perf_counter() - began):.0f} frames per second")
 
 

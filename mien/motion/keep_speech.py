@@ -30,6 +30,7 @@ MOST_NARROWER = 0.4
 
 _POSTURE = 0.2  # s, standard deviation of the Gaussian that separates posture from articulation (-3 dB at 0.7 Hz)
 _FULLY_WIDER = 0.010  # m: an emotion that parts the lips by this much on a resting face opens the mouth most
+_SHUT = 0.02  # a jaw that is open by less is shut
 _SHUT = 0.003  # m: lips of a clip that never come nearer than this are open
 _OPEN = 0.004  # m: a mouth that nobody opens further in the clip counts as this open
 _MOUTH = tuple(name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth", "tongue", "cheekPuff")))
@@ -108,14 +109,15 @@ def keep_gaps(source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity 
     size = np.linalg.norm(opening)
     wider = float(np.clip(np.linalg.norm(asked) / size, 1 / (1 + MOST_WIDER), 1 + MOST_WIDER)) if size else 1.0
     usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
-    closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
     total[:, [jaw, lips]] = own[:, [jaw, lips]]
-    factor = 1 + (wider - 1) * (1 - closed) if wider > 1 else np.full(len(own), wider)
-    excess = total @ gaps + rest - gap * factor[:, None]
+    closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
+    excess = total @ gaps + rest - wider * gap
     opens, closes = gaps[jaw].mean(), -gaps[lips].mean()
     by_jaw = (1 - closed) * excess.mean(1)
+    released = np.clip(-by_jaw, 0, closes * total[:, lips]) * np.clip(1 - total[:, jaw] / _SHUT, 0, 1)
+    by_jaw += released  # lips that hold a gap over a shut jaw let go before it opens
     moved = np.clip(-by_jaw / opens, -total[:, jaw], 1 - total[:, jaw])
-    by_lips = closed * excess.max(1) + by_jaw + moved * opens
+    by_lips = closed * excess.max(1) + by_jaw + moved * opens - released  # no pair of closed lips is left apart
     pressed = np.clip(by_lips / closes, -total[:, lips], 1 - total[:, lips])
     moved -= (by_lips - pressed * closes) / opens
     total[:, jaw] = np.clip(total[:, jaw] + moved, 0, 1)

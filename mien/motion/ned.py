@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
 
@@ -528,23 +527,20 @@ def save_ned(path: str | Path, networks: NedNetworks) -> None:
     save_weights(path, state, _HEADER, header)
 
 
-def load_ned(name_or_path: str | Path = "default") -> NedNetworks:
+def load_ned(path: str | Path) -> NedNetworks:
     """Networks that are ready to translate, in eval mode.
 
     Args:
-        name_or_path: ``"default"`` for those that ship with mien; a ``.safetensors`` of :func:`save_ned`, whose
-            discriminator is untrained; the official ``<epoch>_nets.pth`` or ``<epoch>_nets_finetuned.pth``, one
-            dictionary of four state dicts; or a ``.safetensors`` whose names begin with ``generator.``,
-            ``mapping_network.``, ``style_encoder.`` and ``discriminator.``.
+        path: a ``.safetensors`` of :func:`save_ned`, whose discriminator is untrained; the official
+            ``<epoch>_nets.pth`` or ``<epoch>_nets_finetuned.pth``, one dictionary of four state dicts; or a
+            ``.safetensors`` whose names begin with ``generator.``, ``mapping_network.``, ``style_encoder.`` and
+            ``discriminator.``.
 
     Raises:
         InputError: if the file is missing.
         FormatError: if it is no such checkpoint, or holds more than tensors.
     """
-    if str(name_or_path) == "default":
-        with as_file(files("mien.motion") / "data" / "ned.safetensors") as shipped:
-            return load_ned(shipped)
-    path = Path(name_or_path)
+    path = Path(path)
     flat = load_tensors(path) if path.suffix.lower() == ".safetensors" else None
     own = None if flat is None else _own_config(path)
     networks = NedNetworks(own)

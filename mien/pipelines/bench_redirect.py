@@ -42,18 +42,17 @@ def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> B
         MissingExtraError: if PyTorch is not installed.
     """
     from mien.media.image import read_image
+    from mien.motion.ned_reversible import style_of, translate
     from mien.perception.tracking import track_image
     from mien.pipelines.bench_speak import sample_portrait
-    from mien.pipelines.ned import editor_of
     from mien.rendering.video import WarpVideoRenderer
 
     rows = []
     rng = np.random.default_rng(0)
     motion = FaceMotion.zeros(_TRANSLATED, 25.0)
     motion = replace(motion, expression=rng.uniform(0, 0.3, motion.expression.shape).astype(np.float32))
-    editor = editor_of(None)
-    style = editor.label_style("happy")
-    rows.append(_row("translation, default", _TRANSLATED, lambda: editor.edit(motion, style), options.repeats))
+    style = style_of(motion.with_columns({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}))
+    rows.append(_row("translation, default", _TRANSLATED, lambda: translate(motion, style), options.repeats))
     for size in track(options.sizes, progress, "bench", len(options.sizes)):
         portrait = track_image(read_image(options.portrait or sample_portrait(), max_side=size))
         smile = portrait.rest.with_columns({"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "browInnerUp": 0.6})

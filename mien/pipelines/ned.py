@@ -1,13 +1,15 @@
-"""NED in the pipelines: a request becomes styles, and the motion is translated shot by shot.
+"""NED in the pipelines: a request becomes styles, and the motion is translated.
 
-The network says how a face in this style moves. How strongly an expression stands on average it says too faintly for
-faces unlike those it learned from, so the mean of the translation is put where it is known to belong: at the mean of
-the reference, or at what the emotion lane of ``mien speak`` makes of the label. The lips' opening is the network's.
+What ships stretches and shifts the curves of the motion, so that mean and spread are the style's, and can be undone
+(:mod:`mien.motion.ned_reversible`). Trained networks of the paper (``--weights``) say how a face in this style moves;
+how strongly an expression stands on average they say too faintly for faces unlike those they learned from, so their
+mean is put where it is known to belong: at the mean of the reference, or at what the emotion lane of ``mien speak``
+makes of the label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import numpy as np
 
 from mien.direction import LABELS
 from mien.errors import InputError, needs_torch
+from mien.motion.ned_reversible import CURVES, LabelStyles, Values, load_reversible, style_of, translate, values_of
 from mien.progress import Progress
 from mien.spans import EmotionPlan
 from mien.types import Array, FaceMotion
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 OPENING = ("jaw", "mouthClose", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthShrugUpper", "mouthRoll")
 """Beginnings of the expressions that part the lips; their mean is the speech's as much as the emotion's."""
+
+REVERSIBLE_MODEL = "reversible-1"
+"""What reads a style of what ships: not its weights, but the definition of mean and spread."""
 
 _MODEL_DIGITS = 12
 
@@ -36,7 +42,7 @@ class NedStyle:
     Attributes:
         style: ``(S,)`` for the networks.
         means: ``(D,)`` mean of the clip's jaw and expressions.
-        model: first digits of the SHA-256 of the networks that read it.
+        model: what read it: :data:`REVERSIBLE_MODEL`, or first digits of the SHA-256 of the networks.
     """
 
     style: Array
@@ -52,7 +58,6 @@ def ned_motion(
     shots: tuple[int, ...] = (0,),
     weights: Path | None = None,
     seed: int = 0,
-    calibrated: bool = True,
 ) -> FaceMotion:
     """The motion translated as the plan says, by labels or towards references.
 
@@ -60,15 +65,63 @@ def ned_motion(
         motion: tracked, absolute.
         plan: what to feel, frame by frame.
         references: motions, or style files of ``mien style``; all of them together are one style.
-        shots: first frame of every shot; no window reaches across a cut.
+        shots: first frame of every shot; no window of the paper's networks reaches across a cut.
         weights: of NED; those that ship with mien if ``None``.
         seed: of the noise that decides how a label is shown.
-        calibrated: whether the mean is put where it belongs; else the network alone decides.
 
     Raises:
         InputError: if the plan names an emotion that the networks do not know, or a reference cannot be used.
-        MissingExtraError: if PyTorch is not installed.
+        MissingExtraError: if the networks are the paper's and PyTorch is not installed.
     """
+    model = load_reversible(weights)
+    if model is None:
+        assert weights is not None  # what ships is reversible
+        return _by_networks(motion, plan, references, shots, weights, seed)
+    source = values_of(motion)
+    change = np.zeros_like(source)
+    for style, amount in _wishes(model, motion, plan, references, seed):
+        change += amount[:, None] * (translate(motion, style) - source)
+    return motion.with_columns(dict(zip(CURVES, (source + change).T.astype(np.float32), strict=True)))
+
+
+def _wishes(
+    model: LabelStyles, motion: FaceMotion, plan: EmotionPlan, references: Sequence[FaceMotion | Path], seed: int
+) -> Iterator[tuple[Values, Array]]:
+    """Styles, and how much of each is asked for in every frame."""
+    if references:
+        yield np.mean([_reversible_style(each) for each in references], axis=0), plan.intensity
+        return
+    own = style_of(motion)
+    for label in np.flatnonzero(plan.weights.max(axis=0, initial=0) > 0):
+        yield model(LABELS[label], own, seed), plan.weights[:, label]
+
+
+def _reversible_style(reference: FaceMotion | Path) -> Values:
+    """``(2, 41)`` the style of a motion, or the one in a file."""
+    if isinstance(reference, FaceMotion):
+        return style_of(reference)
+    return _saved(reference, REVERSIBLE_MODEL).style.reshape(2, -1).astype(np.float64)
+
+
+def is_reversible(weights: Path | None) -> bool:
+    """Whether these weights, or those that ship, stretch and shift the curves of a motion and keep their course.
+
+    Raises:
+        InputError: if the file is missing.
+        FormatError: if it is damaged.
+    """
+    return load_reversible(weights) is not None
+
+
+def _by_networks(
+    motion: FaceMotion,
+    plan: EmotionPlan,
+    references: Sequence[FaceMotion | Path],
+    shots: tuple[int, ...],
+    weights: Path,
+    seed: int,
+) -> FaceMotion:
+    """The translation by the paper's networks, its mean put where it belongs."""
     editor = editor_of(weights)
     source = editor.values(motion)
     wishes = []
@@ -80,7 +133,7 @@ def ned_motion(
             lane = editor.values(_felt(motion, int(label), shots, seed))
             wishes.append((editor.label_style(LABELS[label], seed), plan.weights[:, label], lane - source))
     names = ("jaw", *editor.config.expression_names)
-    standing = np.array([not name.startswith(OPENING) for name in names]) & calibrated
+    standing = np.array([not name.startswith(OPENING) for name in names])
     change = np.zeros_like(source)
     for style, amount, goal in wishes:
         moved = np.zeros_like(source)
@@ -105,11 +158,12 @@ def style_of_motion(motion: FaceMotion, weights: Path | None = None) -> NedStyle
 
     Raises:
         InputError: if the clip cannot be used.
-        ModuleNotFoundError: if PyTorch is not installed.
+        MissingExtraError: if the networks are the paper's and PyTorch is not installed.
     """
-    from mien.motion.ned import NedEditor, load_ned
-
-    editor = NedEditor(load_ned(weights or "default"))
+    if weights is None or is_reversible(weights):
+        style = style_of(motion).astype(np.float32)
+        return NedStyle(style.ravel(), style[0], REVERSIBLE_MODEL)
+    editor = editor_of(weights)
     return NedStyle(editor.reference_style(motion), editor.values(motion).mean(0), _model(weights))
 
 
@@ -125,8 +179,8 @@ def motion_of(path: Path, progress: Progress | None) -> FaceMotion:
     return read_motion(path) if path.suffix.lower() in ENDINGS else track_video(path, progress=progress).motion
 
 
-def editor_of(weights: Path | None) -> NedEditor:
-    """NED, ready to translate.
+def editor_of(weights: Path) -> NedEditor:
+    """The paper's networks, ready to translate.
 
     Raises:
         MissingExtraError: if PyTorch is not installed.
@@ -134,20 +188,24 @@ def editor_of(weights: Path | None) -> NedEditor:
     """
     with needs_torch("NED"):
         from mien.motion.ned import NedEditor, load_ned
-    return NedEditor(load_ned(weights or "default"))
+    return NedEditor(load_ned(weights))
 
 
-def _style(editor: NedEditor, reference: FaceMotion | Path, fps: float, weights: Path | None) -> NedStyle:
+def _style(editor: NedEditor, reference: FaceMotion | Path, fps: float, weights: Path) -> NedStyle:
     """The style of a motion, or the one in a file."""
-    from mien.media.style_file import read_style
-
-    model = _model(weights)
     if isinstance(reference, FaceMotion):
         same_rate = reference.resample(fps)
-        return NedStyle(editor.reference_style(same_rate), editor.values(same_rate).mean(0), model)
-    saved = read_style(reference)
+        return NedStyle(editor.reference_style(same_rate), editor.values(same_rate).mean(0), _model(weights))
+    return _saved(reference, _model(weights))
+
+
+def _saved(path: Path, model: str) -> NedStyle:
+    """The style in a file, if this model read it."""
+    from mien.media.style_file import read_style
+
+    saved = read_style(path)
     if saved.ned is None or saved.ned_means is None or saved.ned_model != model:
-        raise InputError(f"{reference}: its style was read by other networks", "make it again with `mien style`")
+        raise InputError(f"{path}: its style was read by other networks", "make it again with `mien style`")
     return NedStyle(saved.ned, saved.ned_means, model)
 
 
@@ -159,12 +217,7 @@ def _together(styles: Sequence[NedStyle]) -> NedStyle:
     return NedStyle(median, np.mean([each.means for each in styles], axis=0), styles[0].model)
 
 
-def _model(weights: Path | None) -> str:
-    from importlib.resources import as_file, files
-
+def _model(weights: Path) -> str:
     from mien.assets import sha256_of
 
-    if weights is not None:
-        return sha256_of(weights)[:_MODEL_DIGITS]
-    with as_file(files("mien.motion") / "data" / "ned.safetensors") as shipped:
-        return sha256_of(shipped)[:_MODEL_DIGITS]
+    return sha256_of(weights)[:_MODEL_DIGITS]

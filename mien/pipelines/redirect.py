@@ -48,7 +48,7 @@ class RedirectOptions:
     """
 
     input: Annotated[Path, arg(aliases=("-i",))]
-    """Video of a face."""
+    """Video of a face; or a motion (.npz or Live Link Face .csv), for a new motion."""
 
     output: Annotated[Path, arg(aliases=("-o",))]
     """Where to write the result."""
@@ -205,7 +205,6 @@ def redirect(options: RedirectOptions, progress: Progress | None = None) -> Redi
         OutputError: if the ending is unknown or the place cannot be written.
     """
     from mien.media.unfinished import unfinished
-    from mien.perception.tracking import track_video
 
     method, wish = _checked(options)
     record = _record(options, method)
@@ -216,11 +215,33 @@ def redirect(options: RedirectOptions, progress: Progress | None = None) -> Redi
         path if path.suffix.lower() == ".json" else motion_of(path, progress) for path in options.reference
     )
     with unfinished(options.output, record) as work:
-        seen = track_video(options.input, face=options.face, progress=progress, keep=work.folder / "track.npz")
+        seen = _seen(options, work, progress)
         motion = redirected(seen, wish, method, options, references, progress)
         write(seen, motion, renderer, work, progress)
     changed = int((motion.expression != seen.motion.expression).any(1).sum())
     return RedirectResult(options.output, len(motion), changed, motion.fps, method)
+
+
+def _seen(options: RedirectOptions, work: Unfinished, progress: Progress | None) -> Track:
+    """The tracked video; or a motion, as if a face of average shape had been tracked."""
+    from mien.face.rig import load_rig
+    from mien.media.motion_file import read_motion
+    from mien.perception.tracking import Track, track_video
+
+    if not _is_motion(options.input):
+        return track_video(options.input, face=options.face, progress=progress, keep=work.folder / "track.npz")
+    motion, rig = read_motion(options.input), load_rig()
+    if motion.rig != rig.name or not len(motion):
+        raise InputError(
+            f"{options.input}: {len(motion)} frames of the rig {motion.rig!r}", f"give some of {rig.name!r}"
+        )
+    n, unseen = len(motion), np.zeros((len(motion), 478, 3), np.float32)
+    average = FaceIdentity(rig.name, np.zeros(len(rig.identity_basis), np.float32), np.zeros_like(rig.template))
+    return Track(average, motion, unseen[:, 0], np.ones(n, np.bool_), unseen, size=(0, 0), shots=(0,), blinks=())
+
+
+def _is_motion(path: Path) -> bool:
+    return path.suffix.lower() in (".npz", ".csv")
 
 
 def redirected(
@@ -232,7 +253,8 @@ def redirected(
     progress: Progress | None = None,
 ) -> FaceMotion:
     """The tracked motion as it was wished for; rows that nothing is wished for are exactly the track's."""
-    from mien.motion.keep_speech import keep_speech
+    from mien.motion.keep_speech import keep_gaps, keep_speech
+    from mien.pipelines.ned import is_reversible
 
     plan = _plan(wish, seen, options.intensity)
     request = Request(
@@ -240,7 +262,9 @@ def redirected(
         options.faithful, options.seed, progress,
     )  # fmt: skip
     wanted = METHODS[method](request)
-    if not options.faithful:
+    if not options.faithful and method == "ned" and is_reversible(options.weights):
+        wanted = keep_gaps(seen.motion, wanted, identity=seen.identity)
+    elif not options.faithful:
         wanted = keep_speech(seen.motion, wanted, identity=seen.identity, shots=seen.shots)
     amount = plan.amount[:, None]
     own = seen.motion.expression
@@ -315,7 +339,7 @@ def _check_times(options: RedirectOptions, wish: Direction | tuple[EmotionSpan, 
     """Refuse stretches beyond the end of a video before it is looked at."""
     from mien.media.video import VideoReader
 
-    duration = VideoReader(options.input).duration
+    duration = None if _is_motion(options.input) else VideoReader(options.input).duration
     for span in wish if isinstance(wish, tuple) else ():
         if duration is not None and span.start >= duration:
             raise InputError(
@@ -371,7 +395,7 @@ def _writer(
     from mien.rendering.video import from_frame
 
     inputs = _inputs(options)
-    if options.output.suffix.lower() in (".npz", ".csv"):
+    if _is_motion(options.output):
         check_output(options.output, inputs=inputs.values())
 
         def write_file(
@@ -387,6 +411,8 @@ def _writer(
         kind = output_kind(options.output)
     except OutputError as error:
         raise OutputError(error.what, "end -o in .mp4, .webm, .gif, .npz, .csv or / (frames)") from None
+    if _is_motion(options.input):
+        raise InputError(f"{options.input}: a motion has no pictures", "end -o in .npz or .csv, or give the video")
     check_output(options.output, folder=kind == "frames", inputs=inputs.values())
 
     def write_pictures(

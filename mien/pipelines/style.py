@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from tyro.conf import arg
 from mien.errors import OutputError
 from mien.progress import Progress
 
-log = logging.getLogger(__name__)
+_SHOWN = 8  # expressions of NED's style, those that stand strongest
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,17 @@ class StyleResult:
     Attributes:
         output: the file written, if any.
         habits: by name.
-        ned: NED's style; empty without PyTorch.
+        ned: NED's style: mean and spread of each expression.
     """
 
     output: Path | None
     habits: Mapping[str, float]
-    ned: tuple[float, ...]
+    ned: Mapping[str, tuple[float, float]]
 
     def __str__(self) -> str:
         lines = [f"{name:<6} {value:5.2f}" for name, value in self.habits.items()]
-        if self.ned:
-            lines.append("NED    " + " ".join(f"{value:.2f}" for value in self.ned))
+        strongest = sorted(self.ned, key=lambda name: -self.ned[name][0])[:_SHOWN]
+        lines += [f"{name:<19} {self.ned[name][0]:.2f} ± {self.ned[name][1]:.2f}" for name in strongest]
         return "\n".join(lines)
 
 
@@ -61,6 +60,7 @@ def style(options: StyleOptions, progress: Progress | None = None) -> StyleResul
     """
     from mien.media.output import check_output
     from mien.media.style_file import StyleFile, write_style
+    from mien.motion.ned_reversible import CURVES
     from mien.motion.style import style_from_motion
     from mien.pipelines.ned import motion_of, style_of_motion
 
@@ -71,17 +71,13 @@ def style(options: StyleOptions, progress: Progress | None = None) -> StyleResul
     motion = motion_of(options.input, progress)
     found = style_from_motion(motion, str(options.input))
     habits = dict(zip(found.names, found.vector, strict=True))
-    try:
-        ned = style_of_motion(motion)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        log.warning("PyTorch is not installed: the style is without NED's numbers")
-        ned = None
+    ned = style_of_motion(motion)
     if options.output is not None:
-        saved = StyleFile(options.input.name, habits)
-        if ned is not None:
-            saved = replace(saved, ned=ned.style, ned_means=ned.means, ned_model=ned.model)
+        saved = StyleFile(options.input.name, habits, ned.style, ned.means, ned.model)
         write_style(options.output, saved)
-    numbers = () if ned is None else tuple(round(float(value), 4) for value in ned.style)
-    return StyleResult(options.output, {name: round(value, 4) for name, value in habits.items()}, numbers)
+    numbers = ned.style.reshape(2, -1).T.tolist()
+    return StyleResult(
+        options.output,
+        {name: round(value, 4) for name, value in habits.items()},
+        {name: (round(mean, 4), round(spread, 4)) for name, (mean, spread) in zip(CURVES, numbers, strict=True)},
+    )

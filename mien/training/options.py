@@ -210,9 +210,6 @@ class TrainEmoNetResult:
     arousal_ccc: float
 
 
-Pairs = Literal["also", "only"]
-
-
 @dataclass(frozen=True)
 class TrainNedOptions:
     """Train NED: translate the emotion of a motion.
@@ -231,27 +228,27 @@ class TrainNedOptions:
     start: Path | None = None
     """Weights to go on from, as from Aff-Wild2 to MEAD."""
 
-    pairs: Pairs | None = None
-    """For data in which clips of the same name are the same speech, frame by frame, in every emotion: also learn from
-    these pairs, or only from them (a quick first stage, to be gone on from with --start)."""
+    method: Literal["paper", "reversible"] = "paper"
+    """paper trains the published networks; reversible trains what comes with mien: how a label changes anybody's style,
+    in a minute, for a translation that can be undone."""
 
     leave_out: tuple[str, ...] = ()
     """People to validate on instead of training on them. Default: every tenth."""
 
     width: int = 64
-    """Of the translator's layers; the paper has 512."""
+    """Of the translator's layers (paper); 512 as published."""
 
     reader_width: int = 128
-    """Of the layers of style encoder and discriminator; the paper has 512."""
+    """Of the layers of style encoder and discriminator (paper); 512 as published."""
 
     hop: int = 1
-    """Frames from one window to the next."""
+    """Frames from one window to the next (paper)."""
 
     epochs: int = 20
-    """How many times each window is seen."""
+    """How many times each window, or stretch of an emotion, is seen."""
 
     batch_size: int = 64
-    """Windows per step."""
+    """Windows or stretches per step."""
 
     learning_rate: float = 1e-4
     """Of the first epoch."""
@@ -273,10 +270,11 @@ class TrainNedResult:
     Attributes:
         output: the weights.
         epochs: how many.
-        n_windows: windows trained on.
+        n_windows: windows, or stretches of an emotion, trained on.
         people: how many people they are of.
         cycle: mean error after translating there and back, of people not trained on.
-        moved: share of the way to a reference that the mean of such a person's window moves.
+        moved: share of the way to a reference that the mean of such a person's window moves; reversible: of the way to
+            how that person feels what the label says.
     """
 
     output: Path

@@ -70,7 +70,10 @@ def train_ned(options: TrainNedOptions, progress: Progress | None = None) -> Tra
         FormatError: if data or checkpoints are damaged.
     """
     with needs_torch("training"):
-        from mien.training.recipes.ned import run
+        if options.method == "reversible":
+            from mien.training.recipes.ned_reversible import run
+        else:
+            from mien.training.recipes.ned import run
     return run(options, progress)
 
 

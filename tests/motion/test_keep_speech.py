@@ -9,7 +9,7 @@ from mien.direction import LABELS
 from mien.face.rig import load_rig
 from mien.metrics import lip_aperture, pearson
 from mien.motion.emotion import emotion_over
-from mien.motion.keep_speech import MOST_NARROWER, keep_speech
+from mien.motion.keep_speech import MOST_NARROWER, keep_gaps, keep_speech
 from mien.types import ARKIT_NAMES, FaceMotion
 
 FPS = 25.0
@@ -149,3 +149,46 @@ def test_a_neutral_label_takes_the_own_mood_away() -> None:
     assert np.array_equal(calm.column("jawOpen"), smiling.column("jawOpen"))
     assert np.array_equal(felt(smiling, "happy", 0).expression, smiling.expression)
     assert smiling.expression_names == ARKIT_NAMES
+
+
+def stretched(source: FaceMotion) -> FaceMotion:
+    """Own curves larger, smaller and shifted, with a smile, bared teeth, narrow eyes and a wide jaw."""
+    moved = {"jawOpen": 1.8 * source.column("jawOpen") + 0.1, "mouthFunnel": 0.4 * source.column("mouthFunnel")}
+    standing = {"mouthSmile": 0.7, "mouthUpperUp": 0.4, "mouthLowerDown": 0.3, "eyeSquint": 1.0, "cheekSquint": 0.8}
+    for stem, height in standing.items():
+        for side in ("Left", "Right"):
+            moved[f"{stem}{side}"] = np.clip(0.5 * source.column(f"{stem}{side}") + height, 0, 1)
+    return source.with_columns(moved)
+
+
+def test_gaps_stay_where_own_curves_are_stretched() -> None:
+    source = talking()
+    kept = keep_gaps(source, stretched(source))
+    before, after = aperture(source), aperture(kept)
+    assert pearson(before, after) > 0.97
+    closed = before < 0.1 * np.percentile(before, 95)
+    assert (after[closed] < 0.1 * np.percentile(after, 95)).mean() >= 0.95
+    assert 1 < after[~closed].mean() / before[~closed].mean() < 1.35
+    awake = source.column("eyeBlinkLeft") < 0.02
+    assert (lid_gap(kept)[awake] > (1 - MOST_NARROWER - 0.05) * lid_gap(source)[awake]).all()
+    assert kept.column("mouthSmileLeft").mean() > 0.69 and kept.expression.min() >= 0 and kept.expression.max() <= 1
+
+
+def test_what_kept_the_gaps_is_taken_back() -> None:
+    source = talking()
+    there = keep_gaps(source, stretched(source))
+    wanted = there.with_columns({name: source.column(name) for name in ARKIT_NAMES})
+    back = keep_gaps(there, wanted)
+    lost = np.sqrt(np.mean((back.expression - source.expression) ** 2) / source.expression.var(0).mean())
+    assert lost < 0.1
+    assert np.sqrt(np.mean((there.expression - source.expression) ** 2) / source.expression.var(0).mean()) > 1
+
+
+def test_frames_in_which_nothing_is_wanted_are_untouched() -> None:
+    source = talking()
+    wanted = np.array(stretched(source).expression)
+    wanted[:70] = source.expression[:70]
+    kept = keep_gaps(source, replace(source, expression=wanted))
+    assert np.array_equal(kept.expression[:70], source.expression[:70])
+    with pytest.raises(ValueError, match="expected 150 frames"):
+        keep_gaps(source, source[:10])

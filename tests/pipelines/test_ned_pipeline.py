@@ -10,8 +10,10 @@ import pytest
 from mien.errors import InputError
 from mien.media.style_file import StyleFile, write_style
 from mien.motion.emotion import emotion_over
-from mien.motion.ned import FEELING, load_ned
-from mien.pipelines.ned import OPENING, ned_motion, style_of_motion
+from mien.motion.keep_speech import keep_gaps
+from mien.motion.ned import NedNetworks, builtin_config, save_ned
+from mien.motion.ned_reversible import CURVES, FEELING, load_reversible
+from mien.pipelines.ned import OPENING, is_reversible, ned_motion, style_of_motion
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_spans
 from mien.types import FaceMotion
 
@@ -36,7 +38,8 @@ def means(motion: FaceMotion) -> np.ndarray:
 
 def test_the_default_is_small_and_complete() -> None:
     assert (files("mien.motion") / "data" / "ned.safetensors").stat().st_size < 10e6  # type: ignore[attr-defined]
-    assert load_ned().config.rig == "builtin"
+    model = load_reversible()
+    assert model is not None and len(model.emotions) == 7
 
 
 def test_a_reference_is_reached_and_the_speech_goes_on() -> None:
@@ -76,6 +79,45 @@ def test_a_saved_style_is_the_clip_itself_and_foreign_ones_are_refused(tmp_path:
     write_style(tmp_path / "b.json", replace(saved, ned_model="of another"))
     with pytest.raises(InputError, match="read by other networks"):
         ned_motion(talking(), plan, [tmp_path / "b.json"])
+
+
+EVERYTHING = [EmotionSpan(None)]
+
+
+def lost(source: FaceMotion, back: FaceMotion) -> float:
+    """Root mean square error over the standard deviation of the source."""
+    before, after = (np.stack([motion.column(name) for name in CURVES], 1) for motion in (source, back))
+    return float(np.sqrt(np.mean((after - before) ** 2) / before.var(0).mean()))
+
+
+@pytest.mark.parametrize("emotion", ["happy", "sad", "anger", "surprise", "fear", "disgust"])
+def test_an_emotion_can_be_taken_back_with_the_original_as_reference(emotion: str) -> None:
+    time = np.arange(200) / 25
+    brow = {f"browDown{side}": 0.3 + 0.2 * np.sin(0.9 * time) for side in ("Left", "Right")}
+    source = talking(200, mouthSmileLeft=0.3 + 0.2 * np.sin(time), mouthSmileRight=0.3 + 0.2 * np.sin(time), **brow)
+    plan = plan_spans(EVERYTHING, 200, 25.0)
+    there = ned_motion(source, asked(emotion, 200))
+    assert lost(source, there) > 0.5
+    assert lost(source, ned_motion(there, plan, [source])) < 0.02  # the translation alone
+    kept = keep_gaps(source, there)
+    assert lost(source, keep_gaps(kept, ned_motion(kept, plan, [source]))) < 0.1  # as mien redirect does it
+
+
+def test_trained_networks_of_the_paper_are_taken_too(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save_ned(path, NedNetworks(builtin_config(8, 16)))
+    assert is_reversible(None) and not is_reversible(path)
+    source, sad = talking(), talking(80, 3, browInnerUp=0.7, mouthFrownLeft=0.5, mouthFrownRight=0.5)
+    plan = plan_spans(EVERYTHING, 100, 25.0)
+    went = means(ned_motion(source, plan, [sad], weights=path)) - means(source)
+    way = means(sad) - means(source)
+    assert went @ way / (way @ way) > 0.85  # its mean is put there
+    found = style_of_motion(sad, path)
+    write_style(tmp_path / "sad.json", StyleFile("sad.npz", {}, found.style, found.means, found.model))
+    by_file = ned_motion(source, plan, [tmp_path / "sad.json"], weights=path)
+    np.testing.assert_allclose(means(by_file) - means(source), went, atol=1e-4)
+    with pytest.raises(InputError, match="read by other networks"):
+        ned_motion(source, plan, [tmp_path / "sad.json"])
 
 
 def test_an_emotion_that_ned_does_not_know_is_named() -> None:

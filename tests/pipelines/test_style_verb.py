@@ -33,7 +33,8 @@ def test_a_style_is_found_saved_and_spoken_in(lively: Path, tmp_path: Path) -> N
     assert result.habits["brows"] > 2 and result.habits["smile"] == 1 and result.habits["head"] < 0.5
     saved = read_style(tmp_path / "lively.json")
     assert saved.source == "lively.npz" and saved.habits == pytest.approx(dict(result.habits), abs=1e-3)
-    assert saved.ned is not None and saved.ned.shape == (32,) and len(saved.ned_model) == 12
+    assert saved.ned is not None and saved.ned.shape == (82,)
+    assert result.ned["mouthSmileLeft"] == (0.4, 0) and "mouthSmileLeft      0.40 ± 0.00" in str(result)
     spoken = with_style(Direction.parse("happy"), str(tmp_path / "lively.json"))
     assert dict(spoken.style.vector)["brows"] == saved.habits["brows"] and spoken.emotion[0].label == "happy"
 

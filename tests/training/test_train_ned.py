@@ -1,4 +1,4 @@
-"""``mien train ned``: layouts, the split by people, windows, pairs, and runs that go on where they stopped."""
+"""``mien train ned``: layouts, the split by people, windows, both methods, and runs that go on where they stopped."""
 
 from pathlib import Path
 
@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from mien.errors import InputError
-from mien.motion.ned import NedEditor, NedNetworks, builtin_config, load_ned
-from mien.training.datasets.emotion_clips import read_emotion_clips
+from mien.motion.ned import NedConfig, NedEditor, NedNetworks, builtin_config, load_ned
+from mien.motion.ned_reversible import CURVES, load_reversible, style_of
+from mien.training.datasets.emotion_clips import EmotionClip, read_emotion_clips, split_people
 from mien.training.options import TrainNedOptions
-from mien.training.recipes.ned import Looks, NedTask, split, windows_of
+from mien.training.recipes.ned import NedTask, windows_of
+from mien.training.recipes.ned_reversible import stretches_of
 from mien.training.train import train_ned
 from mien.types import Emotion, FaceMotion
 
@@ -90,19 +92,19 @@ def test_nothing_usable_is_refused(tmp_path: Path) -> None:
 
 def test_people_are_split_never_clips(own: Path, tmp_path: Path) -> None:
     clips = read_emotion_clips(own, tmp_path / "cache")
-    training, validation = split(clips)
+    training, validation = split_people(clips)
     assert {clip.person for clip in validation} == {"a"} and not {c.person for c in training} & {"a"}
-    assert {clip.person for clip in split(clips, ["b", "d"])[1]} == {"b", "d"}
+    assert {clip.person for clip in split_people(clips, ["b", "d"])[1]} == {"b", "d"}
     with pytest.raises(InputError, match="nobody is called x"):
-        split(clips, ["x"])
+        split_people(clips, ["x"])
     with pytest.raises(InputError, match="nobody is left"):
-        split(clips, list("abcd"))
+        split_people(clips, list("abcd"))
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_weights(own: Path, tmp_path: Path) -> None:
-    whole = train_ned(options(own, tmp_path / "whole", pairs="also"))
-    train_ned(options(own, tmp_path / "parts", pairs="also", epochs=1))
-    parts = train_ned(options(own, tmp_path / "parts", pairs="also"))
+    whole = train_ned(options(own, tmp_path / "whole"))
+    train_ned(options(own, tmp_path / "parts", epochs=1))
+    parts = train_ned(options(own, tmp_path / "parts"))
     a, b = load_file(whole.output), load_file(parts.output)
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert whole.people == 3 and np.isfinite(whole.cycle)
@@ -110,24 +112,32 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(own: Path, tmp_path: Pa
     assert len(edited) == 30
 
 
-def test_pairs_alone_train_the_translator_and_the_style_encoder(own: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    networks = NedNetworks(builtin_config(8, 16))
-    data = windows_of(read_emotion_clips(own, tmp_path), networks, 4)
-    task = NedTask(networks, data, data, pairs="only", seed=0)
-    with torch.no_grad():
-        networks.generator.seq2[-1].weight.normal_()
-    terms = task.loss(np.arange(16))
-    assert set(terms) == {"total", "pair"}
-    terms["total"].backward()
-    taught = {name.split(".")[0] for name, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
-    assert taught == {"generator", "style_encoder"}
+def test_what_labels_do_is_learned_and_resumed(own: Path, tmp_path: Path) -> None:
+    settings = {"method": "reversible", "learning_rate": 1e-2}
+    whole = train_ned(options(own, tmp_path / "whole", epochs=60, **settings))
+    train_ned(options(own, tmp_path / "parts", epochs=7, **settings))
+    parts = train_ned(options(own, tmp_path / "parts", epochs=60, **settings))
+    assert whole.output.read_bytes() == parts.output.read_bytes()
+    assert whole.moved > 0.8 and whole.cycle < 1e-4
+    model = load_reversible(whole.output)
+    assert model is not None
+    style = style_of(motion(100, 3, "mouthSmileLeft"))
+    brow, smile = (CURVES.index(name) for name in ("browInnerUp", "mouthSmileLeft"))
+    sad, happy = model("sad", style)[0], model("happy", style)[0]
+    assert sad[brow] > happy[brow] + 0.2 and sad[smile] < happy[smile] - 0.2
 
 
-def test_unpaired_clips_are_told_from_pairs(own: Path, tmp_path: Path) -> None:
-    motion(30, 0, "jawLeft").save(own / "b" / "happy" / "0.npz")
-    with pytest.raises(InputError, match="have 24 and 30 frames"):
-        train_ned(options(own, tmp_path / "run", pairs="also"))
+def test_stretches_end_where_the_label_changes() -> None:
+    labels = [Emotion.HAPPY] * 30 + [None] * 5 + [Emotion.SAD] * 20 + [Emotion.HAPPY] * 5
+    clip = EmotionClip("a", "one", motion(60, 0, "browInnerUp"), labels)
+    found = stretches_of([clip], NedConfig())
+    assert [len(each) for each in found.motions] == [30, 20]
+    assert [NedConfig().emotions[i] for i in found.labels] == [Emotion.HAPPY, Emotion.SAD]
+
+
+def test_reversible_goes_on_from_nothing(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="takes no --start"):
+        train_ned(options(own, tmp_path / "run", method="reversible", start=tmp_path / "a.safetensors"))
 
 
 def test_all_networks_learn_and_constant_jaws_do_no_harm(own: Path, tmp_path: Path) -> None:
@@ -135,7 +145,7 @@ def test_all_networks_learn_and_constant_jaws_do_no_harm(own: Path, tmp_path: Pa
     networks = NedNetworks(builtin_config(8, 16))
     still = [clip for clip in read_emotion_clips(own, tmp_path) if clip.labels[0] is not Emotion.NEUTRAL]
     data = windows_of(still, networks)
-    task = NedTask(networks, data, None, pairs=None, seed=0)
+    task = NedTask(networks, data, None, seed=0)
     for group in task.optimiser.param_groups:
         group["lr"] = 1e-3
     before = {name: value.clone() for name, value in networks.state_dict().items()}
@@ -146,15 +156,3 @@ def test_all_networks_learn_and_constant_jaws_do_no_harm(own: Path, tmp_path: Pa
     assert changed == {"generator", "mapping_network", "style_encoder", "discriminator"}
     assert all(p.grad is None for p in networks.style_encoder.parameters())  # by reference, only the translator learns
     assert networks.generator.seq2[-1].weight.grad.abs().sum() > 0
-
-
-def test_looks_are_the_same_for_the_same_person_and_spare_the_jaw() -> None:
-    config = builtin_config()
-    looks = Looks(config.expression_names)
-    windows = torch.zeros(200, 10, config.n_values)
-    both = looks.add_same(np.random.default_rng(0), windows=windows, wanted=windows)
-    assert torch.equal(both["windows"], both["wanted"])
-    added = both["windows"][:, 0]
-    assert (added[:, 0] == 0).all() and 0.3 < float((added.sum(1) > 0).float().mean()) < 0.7
-    left, right = (1 + config.expression_names.index(f"mouthSmile{side}") for side in ("Left", "Right"))
-    assert torch.equal(added[:, left] > 0, added[:, right] > 0)

@@ -95,6 +95,29 @@ def read_emotion_clips(
     return tuple(clips)
 
 
+def split_people(
+    clips: Sequence[EmotionClip], leave_out: Sequence[str] = ()
+) -> tuple[tuple[EmotionClip, ...], tuple[EmotionClip, ...]]:
+    """Clips to train on and clips of other people to validate on.
+
+    Args:
+        clips: all of them.
+        leave_out: people to validate on; by default every tenth by name, nobody if there are fewer than four.
+
+    Raises:
+        InputError: if a person is unknown, or nobody is left to train on.
+    """
+    people = sorted({clip.person for clip in clips})
+    unknown = sorted(set(leave_out) - set(people))
+    if unknown:
+        raise InputError(f"nobody is called {', '.join(unknown)}", f"there are {', '.join(people)}")
+    out = set(leave_out) or (set(people[::10]) if len(people) > 3 else set())
+    if out == set(people):
+        raise InputError("nobody is left to train on", "leave out fewer people")
+    kept = tuple(clip for clip in clips if clip.person not in out)
+    return kept, tuple(clip for clip in clips if clip.person in out)
+
+
 def _seen_labels(labels: Sequence[Emotion], found: npt.NDArray[np.bool_]) -> list[Emotion | None]:
     return [label if seen else None for label, seen in zip(labels, found, strict=True)]
 
