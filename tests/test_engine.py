@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mien.engine import engine_of, fast, has_fast_bfloat16  # noqa: E402
+from mien.engine import best_engine, engine_of, fast  # noqa: E402
 
 
 class _Answer(NamedTuple):
@@ -46,6 +46,89 @@ def test_float32_is_the_network_itself():
     assert engine_of(network) == "float32"
 
 
-def test_auto_takes_bfloat16_where_the_processor_is_made_for_it():
+@pytest.mark.parametrize(
+    ("can", "engine"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True, "avx512_vnni": True}, "bfloat16"),
+        ({"avx512_bf16": True, "avx512_vnni": True}, "int8"),
+        ({"avx512_vnni": True}, "int8"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"avx2": True}, "float32"),
+    ],
+)
+def test_auto_takes_what_the_processor_is_made_for(monkeypatch, can, engine):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    assert best_engine() == engine
+    assert engine_of(fast(_inputs()[0])) == engine
+
+
+def _row(norm, own=False):
+    """Every kind of row that the engine joins, wide enough for it, with statistics of no particular size."""
+    torch.manual_seed(1)
+    nn = torch.nn
+    layers = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), norm(32), nn.ReLU(), nn.Conv2d(32, 48, 4, stride=2, padding=1, bias=False),
+        norm(48), nn.ReLU(), nn.ReflectionPad2d(1), nn.Conv2d(48, 64, 3), norm(64), nn.Dropout(0.5),
+        nn.Conv2d(64, 40, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(40, 32, 3, 2, 1, 1), norm(32), nn.ReLU(),
+        nn.Conv2d(32, 3, 3),
+    )  # fmt: skip
+    for module in layers.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return layers.eval(), torch.randn(2, 3, 24, 32)
+
+
+def _noise(exact, near):
+    return float((near - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm2d, torch.nn.InstanceNorm2d])
+def test_int8_answers_as_float32_to_its_step(norm):
+    layers, pictures = _row(norm)
+    state = {name: value.clone() for name, value in layers.state_dict().items()}
+    quick = fast(layers, "int8")
+    with torch.inference_mode():
+        exact, near = layers(pictures), quick(pictures)
+    assert engine_of(quick) == "int8" and near.dtype == torch.float32 and near.shape == exact.shape
+    assert 1e-4 < _noise(exact, near) < 0.03, "two of three convolutions' roundings, half a percent each"
+    assert all(torch.equal(value, state[name]) for name, value in layers.state_dict().items())
+
+
+def test_in_int8_a_batch_gives_what_single_pictures_give():
+    layers, pictures = _row(torch.nn.BatchNorm2d)
+    quick = fast(layers, "int8")
+    with torch.inference_mode():
+        together, alone = quick(pictures), [quick(picture[None]) for picture in pictures * 1.0]
+        louder = quick(torch.cat([pictures[:1], 50 * pictures[1:]]))
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(louder[0], together[0], rtol=1e-3, atol=1e-3)
+
+
+def test_in_int8_what_is_kept_is_exact():
+    layers, pictures = _row(torch.nn.BatchNorm2d)
+    quick = fast(layers, "int8", keep=tuple(str(i) for i in range(len(layers))))
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(pictures), layers(pictures), rtol=1e-4, atol=1e-5)
+
+
+def test_rounded_weights_keep_the_sums_of_kernels_and_filters():
+    from mien.engine.int8 import _rounded_weights
+
+    torch.manual_seed(2)
+    weight = torch.randn(8, 40, 3, 3)
+    weight *= 120 / weight.abs().amax((1, 2, 3), keepdim=True)
+    off = _rounded_weights(weight).float() - weight
+    assert off.abs().max() <= 1.5
+    assert off.sum((1, 2, 3)).abs().max() <= 0.51
+    assert off.sum((2, 3)).abs().max() <= 1.51
+    assert off.sum((1, 2, 3)).abs().mean() < 0.1 * (weight.round() - weight).sum((1, 2, 3)).abs().mean()
+
+
+def test_int8_is_refused_on_a_gpu(monkeypatch):
     network, _ = _inputs()
-    assert engine_of(fast(network)) == ("bfloat16" if has_fast_bfloat16() else "float32")
+    monkeypatch.setattr(network, "parameters", lambda: iter([torch.empty(1, device="meta")]))
+    with pytest.raises(ValueError, match="int8"):
+        fast(network, "int8")

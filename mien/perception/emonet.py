@@ -77,9 +77,13 @@ class EmoNetConfig:
 class ConvBlock(nn.Module):
     """Three convolutions, each fed by the one before, side by side in the output; plus a shortcut."""
 
+    chains = (("bn1", "relu", "conv1"), ("bn2", "relu", "conv2"), ("bn3", "relu", "conv3"))
+    """Layers that follow one another, for the engine."""
+
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         half, quarter = n_out // 2, n_out // 4
+        self.relu = nn.ReLU(inplace=True)
         self.bn1 = nn.BatchNorm2d(n_in)
         self.conv1 = nn.Conv2d(n_in, half, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(half)
@@ -94,11 +98,11 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, n_in, H, W)`` to ``(N, n_out, H, W)``."""
-        first = self.conv1(F.relu(self.bn1(x)))
-        second = self.conv2(F.relu(self.bn2(first)))
-        third = self.conv3(F.relu(self.bn3(second)))
+        first = self.conv1(self.relu(self.bn1(x)))
+        second = self.conv2(self.relu(self.bn2(first)))
+        third = self.conv3(self.relu(self.bn3(second)))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.cat([first, second, third], 1) + shortcut
+        return torch.cat([first, second, third], 1).add_(shortcut)
 
 
 class HourGlass(nn.Module):
@@ -147,10 +151,14 @@ class EmoNetOutput(NamedTuple):
 class EmoNet(nn.Module):
     """Trunk, attention and head; attribute names are those of the official state dict."""
 
+    chains = (("conv1", "bn1", "relu"), ("conv_last0", "bn_end0", "relu"), ("conv_last1", "bn_end1", "relu"))
+    """Layers that follow one another, for the engine."""
+
     def __init__(self, config: EmoNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or EmoNetConfig()
         n, n_landmarks = self.config.channels, self.config.n_landmarks
+        self.relu = nn.ReLU(inplace=True)
         self.conv1 = nn.Conv2d(3, n // 4, 7, stride=2, padding=3)
         self.bn1 = nn.BatchNorm2d(n // 4)
         self.conv2 = ConvBlock(n // 4, n // 2)
@@ -183,12 +191,12 @@ class EmoNet(nn.Module):
     def trunk(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Low features, those of both hourglasses, all ``(N, 256, 64, 64)``, and the last heat maps."""
         part = self.get_submodule
-        x = F.relu(self.bn1(self.conv1(images)))
+        x = self.relu(self.bn1(self.conv1(images)))
         features = self.conv4(self.conv3(F.max_pool2d(self.conv2(x), 2)))
         previous, stacks, heatmap = features, [], features
         for stack in (0, 1):
             x = part(f"top_m_{stack}")(part(f"m{stack}")(previous))
-            x = F.relu(part(f"bn_end{stack}")(part(f"conv_last{stack}")(x)))
+            x = self.relu(part(f"bn_end{stack}")(part(f"conv_last{stack}")(x)))
             heatmap = part(f"l{stack}")(x)
             if stack == 0:
                 x = self.bl0(x)
@@ -299,7 +307,7 @@ class EmoNetReader:
 
     def __init__(self, network: EmoNet, engine: Engine = "auto") -> None:
         self.config = network.config
-        self._network = fast(network, engine, keep=("emo_fc_2",))
+        self._network = fast(network, engine, keep=("emo_fc_2",), int8=False)
         self.engine = engine_of(self._network)
 
     def __call__(

@@ -1,23 +1,21 @@
-"""``mien bench renderer``: person renderers with the fast engine against plain float32, in one run.
+"""``mien bench renderer``: person renderers in each engine, in one run.
 
 Weights are random, which compute as long as trained ones; the person is the sample portrait, moved.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.pipelines.bench_row import BenchRow
-from mien.progress import Progress, track
+from mien.pipelines.bench_engines import EngineBench, compare, psnr
+from mien.progress import Progress
 
 if TYPE_CHECKING:
+    from mien.engine import Engine
     from mien.pipelines.bench import BenchOptions
     from mien.rendering.person import Wanted
 
@@ -26,54 +24,7 @@ _FRAMES = 24
 _MEMORY = 8
 
 
-@dataclass(frozen=True)
-class EngineRow:
-    """One renderer with both engines on 256 x 256 px.
-
-    Attributes:
-        name: what ran.
-        engine: what was chosen on this machine.
-        float32_fps: frames per second in float32.
-        fps: frames per second of the chosen engine.
-        spread: (slowest - fastest) / middle run of the chosen engine.
-        psnr: dB between the pictures of the two.
-    """
-
-    name: str
-    engine: str
-    float32_fps: float
-    fps: float
-    spread: float
-    psnr: float
-
-
-@dataclass(frozen=True)
-class RendererBench:
-    """What was measured, and on how many processor cores."""
-
-    threads: int
-    renderers: list[EngineRow]
-
-    @property
-    def rows(self) -> list[BenchRow]:
-        """Its lines of the table of everything."""
-        return [
-            BenchRow(r.name, f"{r.engine}, {self.threads} cores", r.fps, r.spread, {"float32": r.float32_fps / r.fps})
-            for r in self.renderers
-        ]
-
-    def __str__(self) -> str:
-        lines = ["| renderer | engine | cores | float32, fps | engine, fps | ratio | PSNR to float32, dB |"]
-        lines += ["|---|---|---|---|---|---|---|"]
-        lines += [
-            f"| {r.name} | {r.engine} | {self.threads} | {r.float32_fps:.2f} | {r.fps:.2f} "
-            f"| {r.fps / r.float32_fps:.1f} | {r.psnr:.1f} |"
-            for r in self.renderers
-        ]
-        return "\n".join(lines)
-
-
-def bench_renderer(options: BenchOptions, progress: Progress) -> RendererBench:
+def bench_renderer(options: BenchOptions, progress: Progress) -> EngineBench:
     """Time the fast renderer, all of it, and head2head's generator of official size.
 
     Raises:
@@ -84,39 +35,18 @@ def bench_renderer(options: BenchOptions, progress: Progress) -> RendererBench:
     except ModuleNotFoundError as error:
         raise MissingExtraError("person renderers need PyTorch", "pip install 'mien[networks]'") from error
     torch.manual_seed(0)
-    jobs = [("fast renderer", _FRAMES, _fast(options)), ("head2head++ generator", 1, _head2head())]
-    rows = []
-    for name, n_frames, (plain, quick, engine) in track(jobs, progress, "renderer", len(jobs)):
-        truth, drawn = plain(), quick()  # warms up; not counted
-        squares = float(np.mean((truth - drawn) ** 2))
-        seconds: list[list[float]] = [[], []]
-        for _ in range(options.repeats):
-            for job, times in zip((plain, quick), seconds, strict=True):
-                start = time.perf_counter()
-                job()
-                times.append(time.perf_counter() - start)
-        slow, middle = (statistics.median(times) for times in seconds)
-        rows.append(
-            EngineRow(
-                name=name,
-                engine=engine,
-                float32_fps=n_frames / slow,
-                fps=n_frames / middle,
-                spread=(max(seconds[1]) - min(seconds[1])) / middle,
-                psnr=float(10 * np.log10(1 / max(squares, 1e-12))),
-            )
-        )
-    return RendererBench(torch.get_num_threads(), rows)
+    rows = compare("fast renderer", _fast(options), psnr, options.repeats, progress, _FRAMES, int8=False)
+    rows += compare("head2head++ generator", _head2head(), psnr, options.repeats, progress)
+    return EngineBench(torch.get_num_threads(), rows)
 
 
-Drawing = tuple[Callable[[], Any], Callable[[], Any], str]
-"""What draws in float32 and by the engine, pictures in [0, 1]; the engine's name."""
+Maker = Callable[["Engine"], Callable[[int], Any]]
+"""What draws in an engine, pictures in [0, 1]."""
 
 
-def _fast(options: BenchOptions) -> Drawing:
+def _fast(options: BenchOptions) -> Maker:
     import torch
 
-    from mien.engine import engine_of, fast
     from mien.rendering.fast import FastConfig, FastNetwork, FastPerson, FastRenderer
     from mien.rendering.memory import FaceMemory
     from mien.rendering.person import Framing
@@ -132,32 +62,33 @@ def _fast(options: BenchOptions) -> Drawing:
     )
     framing = Framing(0.3, np.zeros(3, np.float32), portrait.camera)
     person = FastPerson(network.eval(), memory, portrait.identity, framing, {})
-    renderers = [FastRenderer(person, "float32"), FastRenderer(person)]
 
-    def drawing(renderer: FastRenderer) -> Callable[[], Any]:
-        return lambda: np.stack(list(renderer.windows(wanted))) / 255
+    def make(engine: Engine) -> Callable[[int], Any]:
+        renderer = FastRenderer(person, engine)
+        return lambda run: np.stack(list(renderer.windows(wanted))) / 255
 
-    return drawing(renderers[0]), drawing(renderers[1]), engine_of(fast(network))
+    return make
 
 
-def _head2head() -> Drawing:
+def _head2head() -> Maker:
     import torch
 
-    from mien.engine import engine_of, fast
+    from mien.engine import fast
     from mien.rendering.neural import Generator
 
     network = Generator().eval()
-    quick = fast(network)
     condition, previous = torch.rand(1, 18, _SIZE, _SIZE), torch.rand(1, 6, _SIZE, _SIZE) * 2 - 1
 
-    def drawing(module: torch.nn.Module) -> Callable[[], Any]:
-        def draw() -> Any:
-            with torch.inference_mode():
-                return module(condition, previous).numpy() / 2 + 0.5
+    def make(engine: Engine) -> Callable[[int], Any]:
+        quick = fast(network, engine)
+
+        @torch.inference_mode()
+        def draw(run: int) -> Any:
+            return quick(condition, previous).numpy() / 2 + 0.5
 
         return draw
 
-    return drawing(network), drawing(quick), engine_of(quick)
+    return make
 
 
 def _moved_portrait(options: BenchOptions) -> tuple[Any, list[Wanted], Any]:

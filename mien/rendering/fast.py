@@ -287,7 +287,7 @@ class FastRenderer:
         self.identity, self.framing = person.identity, person.framing
         self._memory = person.memory
         self._device = torch.device(device)
-        self._network = fast(person.network.folded().to(self._device), engine)
+        self._network = fast(person.network.folded().to(self._device), engine, int8=False)
         self._recaller = Recaller(self.rig, self.size)
 
     def windows(self, wanted: Iterable[Wanted]) -> Iterator[Frame]:

@@ -139,11 +139,10 @@ class InstanceNorm(nn.InstanceNorm2d):
         super().__init__(channels, affine=False, track_running_stats=True)
         self.stored = stored
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same shape."""
-        if self.training or self.stored:
-            return super().forward(x)
-        return F.instance_norm(x, eps=self.eps)
+    def train(self, mode: bool = True) -> InstanceNorm:
+        """Set the mode; where it may not use the stored statistics, ``eval()`` only leaves them alone."""
+        self.momentum = 0.1 if mode else 0.0
+        return super().train(mode or not self.stored)
 
 
 class ResidualBlock(nn.Module):

@@ -7,14 +7,12 @@ Convention:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from mien.compiled import compiled as compiled
 
 Array = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
@@ -22,14 +20,6 @@ Frame = npt.NDArray[np.uint8]
 
 _FACE_VALUES = 5
 """Values per pixel of a drawn face, see :func:`blend_places`; a constant for the compiler's sake."""
-
-_F = TypeVar("_F", bound="Callable[..., Any]")
-
-
-def compiled(function: _F) -> _F:
-    """``numba.njit`` with its cache on disk and the interpreter lock released, typed as what it wraps."""
-    compiled: _F = njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
 
 
 def fill_triangles(points: Array, values: Array, triangles: Integers, depth: Array, out: Array) -> None:

@@ -155,12 +155,14 @@ def test_stored_statistics_give_what_eval_would_have_done():
     norms = [module for module in network.modules() if hasattr(module, "stored")]
     for norm in norms:
         norm.stored = True
+    network.eval()
     with torch.no_grad():
         within(
             "head2head_eval", "G_frame_small", network(tensor(ref.input("cond_small")), tensor(ref.input("prev_small")))
         )
     for norm in norms:
         norm.stored = False
+    network.eval()
     mouth = Discriminator(replace(FRAME_DISCRIMINATOR, stored_statistics=True)).eval()
     mouth.load_state_dict(ref.state("Dm"), strict=True)
     with torch.no_grad():
