@@ -60,6 +60,10 @@ TYPICAL = 0.4
 FULL = 1.15
 """Factor on what a label adds: the people of the training feel less than the emotion lane at intensity 1."""
 
+PARTED = 0.5
+"""Factor on how far a label bares the teeth: lips that speak have to close over them."""
+
+_TEETH = [i for i, name in enumerate(CURVES) if name.startswith(("mouthUpperUp", "mouthLowerDown"))]
 _LIDS = {
     side: [CURVES.index(f"{stem}{side}") for stem in ("eyeSquint", "eyeWide", "cheekSquint")]
     for side in ("Left", "Right")
@@ -155,6 +159,7 @@ class LabelStyles:
         kept_mean, more, kept_spread, livelier = change.reshape(4, len(CURVES))
         mean, spread = np.asarray(own, np.float64)
         more = np.minimum(FULL * more, 1)
+        more[_TEETH] *= PARTED
         return np.stack([more + (1 - more) * kept_mean * mean, np.hypot(kept_spread * spread, livelier)])
 
     def _dense(self, layer: str, values: Values) -> Values:

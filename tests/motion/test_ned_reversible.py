@@ -110,7 +110,8 @@ def network(tmp_path: Path) -> tuple[MappingNetwork, Path]:
 
 
 def test_labels_are_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.motion.ned_reversible.FULL", 1.0)
+    for factor in ("FULL", "PARTED"):
+        monkeypatch.setattr(f"mien.motion.ned_reversible.{factor}", 1.0)
     trained, path = network(tmp_path)
     model = load_reversible(path)
     assert model is not None
