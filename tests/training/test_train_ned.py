@@ -113,7 +113,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(own: Path, tmp_path: Pa
 
 
 def test_what_labels_do_is_learned_and_resumed(own: Path, tmp_path: Path) -> None:
-    settings = {"method": "reversible", "learning_rate": 1e-2}
+    settings = {"method": "reversible", "learning_rate": 2e-2, "batch_size": 9}
     whole = train_ned(options(own, tmp_path / "whole", epochs=60, **settings))
     train_ned(options(own, tmp_path / "parts", epochs=7, **settings))
     parts = train_ned(options(own, tmp_path / "parts", epochs=60, **settings))
