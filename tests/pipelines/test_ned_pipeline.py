@@ -14,6 +14,7 @@ from mien.motion.keep_speech import keep_gaps
 from mien.motion.ned import NedNetworks, builtin_config, save_ned
 from mien.motion.ned_reversible import CURVES, FEELING, load_reversible
 from mien.pipelines.ned import OPENING, is_reversible, ned_motion, style_of_motion
+from mien.pipelines.redirect import RedirectOptions, redirect
 from mien.spans import EmotionPlan, EmotionSpan, parse_spans, plan_spans
 from mien.types import FaceMotion
 
@@ -101,6 +102,19 @@ def test_an_emotion_can_be_taken_back_with_the_original_as_reference(emotion: st
     assert lost(source, ned_motion(there, plan, [source])) < 0.02  # the translation alone
     kept = keep_gaps(source, there)
     assert lost(source, keep_gaps(kept, ned_motion(kept, plan, [source]))) < 0.1  # as mien redirect does it
+
+
+def test_a_motion_is_redirected_and_brought_back_by_the_verb(tmp_path: Path) -> None:
+    smile = 0.3 + 0.2 * np.sin(np.arange(100) / 25)
+    source = talking(mouthSmileLeft=smile, mouthSmileRight=smile)
+    original, sad, back = (tmp_path / f"{name}.npz" for name in ("original", "sad", "back"))
+    source.save(original)
+    redirect(RedirectOptions(original, sad, emotion="sad", method="ned"))
+    assert lost(source, FaceMotion.load(sad)) > 0.5
+    redirect(RedirectOptions(sad, back, reference=(original,)))
+    assert lost(source, FaceMotion.load(back)) < 0.1
+    with pytest.raises(InputError, match="has no pictures"):
+        redirect(RedirectOptions(sad, tmp_path / "back.mp4", reference=(original,)))
 
 
 def test_trained_networks_of_the_paper_are_taken_too(tmp_path: Path) -> None:
