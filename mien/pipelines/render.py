@@ -46,8 +46,8 @@ class RenderOptions:
     face: int | None = None
     """Which face of the film, counted from 1 for the largest. Default: the largest."""
 
-    engine: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What to compute in; auto takes bfloat16 where the machine is made for it."""
+    engine: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """What to compute in; auto takes what the machine is made for: bfloat16, for head2head int8."""
 
     crf: int = 12
     """H.264 quality: 0 is lossless, 12 hides the encoding, 51 is the worst."""
