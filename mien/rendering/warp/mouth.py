@@ -305,7 +305,7 @@ def _paint(
             down = max(y - upper[x], 0.0) / max(gap, 1.0)
             roof = min(gap / (0.12 * face_height), 1.0) * corners[x] * max(1.0 - abs(down - 0.3) / 0.3, 0.0)
             colour[:] = 0.0
-            for i in range(fine):
+            for i in range(fine if widest < 1.0 else 0):
                 for j in range(fine):
                     value = drawn[y * fine + i, x * fine + j]
                     alpha = 0.0
