@@ -18,7 +18,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import MISSING, dataclass, fields, make_dataclass
 from importlib import import_module
@@ -406,11 +407,13 @@ def _notes(flags: RunFlags) -> Iterator[None]:
 
 @contextmanager
 def _progress(flags: RunFlags) -> Iterator[Progress]:
-    if flags.quiet or not sys.stderr.isatty():
+    if flags.quiet:
         yield Silent()
-        return
-    with TerminalProgress() as progress:
-        yield progress
+    elif not sys.stderr.isatty():
+        yield LoggedProgress()
+    else:
+        with TerminalProgress() as progress:
+            yield progress
 
 
 class TerminalProgress:
@@ -446,3 +449,45 @@ class _Bar:
         self._bars.advance(self._task, n)
         speed = self._bars.tasks[self._task].speed
         self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
+
+
+class LoggedProgress:
+    """Without a terminal: a line now and then, so that the log of a long job says where it is.
+
+    Args:
+        seconds: between two lines.
+    """
+
+    def __init__(self, seconds: float = 30) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+        """A stage that is spoken of only if it is slow."""
+        yield _Lines(name, total, self._is_time)
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
+
+
+class _Lines:
+    def __init__(self, name: str, total: int | None, is_time: Callable[[], bool]) -> None:
+        self._name, self._total, self._is_time = name, total, is_time
+        self._done = 0
+        self._first: tuple[int, float] | None = None  # items and time when the first was done: what came before is not
+
+    def advance(self, n: int = 1) -> None:
+        self._done += n
+        if self._first is None:
+            self._first = self._done, time.monotonic()
+        elif self._is_time():
+            done, since = self._first
+            rate = (self._done - done) / (time.monotonic() - since)
+            line = f"{self._name}: {self._done}" + (f" of {self._total}" if self._total else "") + f", {rate:.3g}/s"
+            if self._total and rate:
+                line += f", {(self._total - self._done) / rate / 60:.0f} min left"
+            print(line, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.cli import EXAMPLES, VERBS, TerminalProgress, main, parse
+from mien.cli import EXAMPLES, VERBS, LoggedProgress, TerminalProgress, main, parse
 from mien.errors import InputError
 from mien.media.image import write_image
 from mien.media.motion_file import read_motion, write_motion
@@ -201,6 +202,28 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
             inner.advance(2)
     shown = capsys.readouterr().err
     assert "render" in shown and "3/3" in shown and "video" in shown and "6/?" in shown
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))  # a second passes at every look
+    monkeypatch.setattr("mien.cli.time.monotonic", lambda: float(next(clock)))
+    progress = LoggedProgress(seconds=30)
+    with progress.stage("render", 200) as stage:
+        stage.advance(100)  # an earlier run's
+        for _ in range(40):
+            stage.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 3
+    assert re.fullmatch(r"render: 1\d\d of 200, 0\.\d+/s, \d+ min left", lines[0])
+
+
+def test_a_short_job_says_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with LoggedProgress().stage("render", 3) as stage:
+        for _ in range(3):
+            stage.advance()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture

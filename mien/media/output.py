@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +154,8 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # there this call would end the process
+        return pid != os.getpid()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -7,11 +7,11 @@ operating system takes a killed run's lock on the folder away, so two runs never
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,7 +152,7 @@ def _own_folder(target: Path) -> tuple[Path, int]:
     folder.mkdir(exist_ok=True)
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock)
         if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):  # not removed by the run that had it before
             return folder, lock
     except OSError:  # taken, or a disk that knows no locks
@@ -161,6 +161,18 @@ def _own_folder(target: Path) -> tuple[Path, int]:
     remove(folder)
     folder.mkdir()
     return folder, lock
+
+
+def _take(lock: int) -> None:
+    """Lock an open file for this process, or raise ``OSError`` if another has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _begin(work: Unfinished, fingerprint: str, path: str | Path) -> None:
