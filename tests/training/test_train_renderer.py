@@ -116,7 +116,7 @@ def test_a_person_comes_back_from_the_file(run, tmp_path: Path) -> None:
         load_person_renderer(tmp_path / "none.safetensors")
     damaged = tmp_path / FAST_FILE
     damaged.write_bytes(run.output.read_bytes()[:5000])
-    with pytest.raises(FormatError, match="or damaged .*mien train renderer"):
+    with pytest.raises(FormatError, match=r"or damaged .*mien train renderer"):
         load_person_renderer(damaged)
 
 
