@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class RenderOptions:
     """Draw a person, whom mien train renderer has learned, in any motion.
 
-    Without --video the square picture around the head is drawn, hair and ground as the person was filmed. With it, the
-    face is drawn into the frames of a film of the person and everything else stays.
+    Without --video the square picture around the head is drawn, hair and ground as the person was filmed (black if the
+    renderer is ned's). With it, the face is drawn into the frames of a film of the person and everything else stays.
     """
 
     input: Annotated[Path, arg(aliases=("-i",))]

@@ -80,7 +80,9 @@ class Paster:
         self._drawer = Conditioner(rig, size)
         self._conditioners: dict[int, Conditioner] = {}
 
-    def paste(self, picture: Frame, drawn: Frame, box: Array, own: Array, wanted: Array) -> Frame:
+    def paste(
+        self, picture: Frame, drawn: Frame, box: Array, own: Array, wanted: Array, covered: Array | None = None
+    ) -> Frame:
         """The picture with the drawn face in it; pixels away from the face stay as they are, byte for byte.
 
         Args:
@@ -89,6 +91,7 @@ class Paster:
             box: ``(3,)`` left, top and side of the window in picture px.
             own: ``(478, 3)`` window px, landmarks as the frame shows them.
             wanted: the same as they are drawn.
+            covered: ``(size, size)`` 1 where the window is drawn, 0 where it shows nothing; ``None`` if all is drawn.
         """
         left, top, right, bottom = _whole(box, picture.shape[:2])
         if right <= left or bottom <= top:
@@ -108,6 +111,8 @@ class Paster:
         mask = placed(self.mask(own, wanted), cv2.INTER_LINEAR)
         if scale > 1:
             above += self._detail(below, scale, shift, own, wanted)
+        if covered is not None:  # what is not drawn shall not darken the coarse levels beside it
+            above = below + (above - below) * placed(covered, cv2.INTER_LINEAR)[..., None]
         levels = LEVELS + max(0, round(np.log2(max(scale, 1e-3))))
         joined = np.clip(np.rint(blend(below, above, mask, levels)), 0, 255)
         # The pyramid's coarse levels reach far; what they change by less than a grey level is none of our business.

@@ -4,7 +4,7 @@ Papers: head2head++ (Doukas et al., T-BIOM 2021, section 3.2) and NED (Papantoni
 
     positions   NMFC, "normalised mean face coordinates": every visible point of the face has the colour of its place
                 on the *mean* face, each axis scaled to [0, 1]. Moving the face moves colours and changes none.
-    eyes        curves of the lids, white, 2 px wide, a parabola each; a red disc for the pupil.
+    eyes        curves of the lids, white, 2 px wide, a parabola each; a red disc for the pupil. NED has the disc alone.
     shape       the face as grey plaster, lit from the camera; NED's third picture.
     mask        1 where the face is, the opening of the mouth included.
 
@@ -68,6 +68,7 @@ class Condition:
     Attributes:
         positions: ``(S, S, 3)`` in [0, 1].
         eyes: ``(S, S, 3)`` in [0, 1].
+        pupils: ``(S, S)`` in [0, 1], their discs without the lids.
         shape: ``(S, S)`` in [0, 1].
         mask: ``(S, S)`` 0 or 1.
         carried: ``(S, S, A)`` whatever values the vertices were given besides; 0 outside the mask.
@@ -75,6 +76,7 @@ class Condition:
 
     positions: Array
     eyes: Array
+    pupils: Array
     shape: Array
     mask: Array
     carried: Array
@@ -84,9 +86,10 @@ class Condition:
         return np.concatenate([self.positions, self.eyes], -1)
 
     def ned(self) -> Array:
-        """``(S, S, 10)`` positions, eyes, shape three times, mask."""
-        shape = np.repeat(self.shape[..., None], 3, -1)
-        return np.concatenate([self.positions, self.eyes, shape, self.mask[..., None]], -1)
+        """``(S, S, 10)`` positions, pupils in red, shape three times, mask."""
+        nothing = np.zeros_like(self.pupils)
+        planes = [self.pupils, nothing, nothing, self.shape, self.shape, self.shape, self.mask]
+        return np.concatenate([self.positions, np.stack(planes, -1)], -1)
 
 
 class Conditioner:
@@ -149,21 +152,24 @@ class Conditioner:
         drawn = np.zeros((self.size, self.size, values.shape[1]), np.float32)
         fill_triangles(corners, values, self._triangles, depth, drawn)
         mask = np.isfinite(depth).astype(np.float32)
-        return Condition(drawn[..., :3], self._eyes(points), drawn[..., 3], mask, drawn[..., 4:])
+        eyes, pupils = self._eyes(points)
+        return Condition(drawn[..., :3], eyes, pupils, drawn[..., 3], mask, drawn[..., 4:])
 
-    def _eyes(self, points: Array) -> Array:
+    def _eyes(self, points: Array) -> tuple[Array, Array]:
         picture = np.zeros((self.size, self.size, 3), np.uint8)
         landmarks = self._rig.landmark_indices_68
-        for side, where in _EYES.items() if len(landmarks) else ():
-            eye = points[landmarks[where], :2]
+        eyes = {side: points[landmarks[where], :2] for side, where in _EYES.items() if len(landmarks)}
+        for side, eye in eyes.items():
             pupil = self._pupils.get(side)
             if pupil is not None:
                 middle = points[pupil, :2].mean(0)
                 radius = float(np.linalg.norm(eye[1] - eye[4]) + np.linalg.norm(eye[2] - eye[5])) / 4
                 cv2.circle(picture, _sixteenths(middle), round(16 * radius), _RED, -1, cv2.LINE_AA, 4)
+        pupils = picture[..., 0].copy()
+        for eye in eyes.values():
             for lid in (eye[:4], eye[[3, 4, 5, 0]]):
                 cv2.polylines(picture, [_sixteenths(_parabola(lid))], False, _WHITE, 2, cv2.LINE_AA, 4)
-        return np.asarray(picture, np.float32) / np.float32(255)
+        return np.asarray(picture, np.float32) / np.float32(255), np.asarray(pupils, np.float32) / np.float32(255)
 
 
 def _parabola(lid: Array) -> Array:

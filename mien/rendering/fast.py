@@ -295,6 +295,9 @@ class FastRenderer:
         for recalled in in_order(self._recall, wanted, 2):
             yield self._mend(recalled)
 
+    def covered(self, wanted: Wanted) -> None:
+        """All of it."""
+
     def _recall(self, wanted: Wanted) -> Recalled:
         choice = self._memory.choose(wanted.keys.mouth[0], wanted.keys.eyes[0])
         return self._recaller.recall(self._memory, choice, wanted.points, modelled=wanted.modelled)

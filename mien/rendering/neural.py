@@ -82,6 +82,9 @@ HEAD2HEAD = NeuralConfig()
 NED = NeuralConfig(condition_planes=9, masked=True)
 """The face renderer of the Neural Emotion Director."""
 
+VARIANTS = {"head2head": HEAD2HEAD, "ned": NED}
+"""The generators by the names that files and options have for them."""
+
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:

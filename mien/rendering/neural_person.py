@@ -1,4 +1,9 @@
-"""A person whom head2head was trained on: generator, whose face, and how it lies in the windows."""
+"""A person whom head2head, or NED's variant of it, was trained on: generator, whose face, how it lies in the windows.
+
+NED's variant draws the face alone and needs to be told where: in the mesh's outline, and :data:`RIM` beyond it, where
+a film's frame has the face and where it is wanted. So an opened jaw is not cut off, and nothing of the old chin shows
+under a raised one. (The published program draws where the film has the face, which it looks for with a network.)
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -13,16 +19,19 @@ from mien.engine import Engine, fast
 from mien.face.rig import load_rig
 from mien.media.weights import save_weights, stored_weights
 from mien.rendering.conditioning import Conditioner
-from mien.rendering.neural import HEAD2HEAD, Generator, NeuralRenderer
+from mien.rendering.neural import VARIANTS, Generator, NeuralConfig, NeuralRenderer
 from mien.rendering.person import Framing, Wanted
 from mien.types import Array, FaceIdentity, Frame
 
 NEURAL_FILE = "head2head.safetensors"
 """Name of a trained person in the folder of a run."""
 
-NEURAL_FORMAT = 1
+NEURAL_FORMAT = 2  # 1 had head2head alone
 _HEADER = "mien.Head2HeadPerson"
 _TWIN = ".resnetblock_sequential."
+
+RIM = 1 / 16
+"""Of the window's side: how far NED's variant draws beyond the face's outline."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +55,11 @@ def save_neural_person(path: str | Path, person: NeuralPerson) -> None:
     """Write ``.safetensors`` with the official names, so that ``load_generator`` reads one of official size too."""
     state = person.generator.state_dict()
     tensors = {name: value.detach().cpu().clone() for name, value in state.items() if _TWIN not in name}
-    identity, framing = person.identity, person.framing
+    identity, framing, config = person.identity, person.framing, person.generator.config
     header = {
         "version": NEURAL_FORMAT,
-        "width": person.generator.config.width,
+        "variant": "ned" if config.masked else "head2head",
+        "width": config.width,
         "size": person.size,
         "rig": identity.rig,
         "betas": identity.betas.tolist(),
@@ -75,7 +85,8 @@ def load_neural_person(path: str | Path) -> NeuralPerson:
         what="a head2head person of mien",
         remedy="train one with `mien train renderer --method head2head`",
     ) as (header, tensors):
-        generator = Generator(replace(HEAD2HEAD, width=int(header["width"])))
+        variant = VARIANTS[header.get("variant", "head2head")]
+        generator = Generator(replace(variant, width=int(header["width"])))
         twins = {name.replace(".conv_block.", _TWIN): value for name, value in tensors.items()}
         generator.load_state_dict({**tensors, **twins})
         identity = FaceIdentity(header["rig"], np.array(header["betas"]), np.array(header["residual"]))
@@ -83,6 +94,25 @@ def load_neural_person(path: str | Path) -> NeuralPerson:
             float(header["side"]), np.array(header["middle"], np.float32), np.array(header["camera"], np.float32)
         )
         return NeuralPerson(generator.eval(), int(header["size"]), identity, framing)
+
+
+def neural_condition(conditioner: Conditioner, config: NeuralConfig, points: Array, own: Array | None = None) -> Array:
+    """``(S, S, config.planes)`` what a generator is shown of one frame.
+
+    Args:
+        conditioner: of the person's rig.
+        config: of the generator.
+        points: ``(478, 3)`` window px, as they are drawn.
+        own: ``(478, 3)`` window px, as a film's frame has them; of interest where only the face is drawn.
+    """
+    condition = conditioner.draw(points)
+    if not config.masked:
+        return condition.head2head()
+    planes = condition.ned()
+    face = condition.mask if own is None else np.maximum(condition.mask, conditioner.draw(own).mask)
+    reach = 2 * round(RIM * len(face)) + 1
+    planes[..., -1] = cv2.dilate(face, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return planes
 
 
 class NeuralWindowRenderer:
@@ -100,12 +130,16 @@ class NeuralWindowRenderer:
         self.rig = load_rig(person.identity.rig)
         self.size, self.identity, self.framing = person.size, person.identity, person.framing
         self._conditioner = Conditioner(self.rig, self.size)
-        config = person.generator.config
-        self._renderer = NeuralRenderer(fast(person.generator.to(torch.device(device)), engine), config)
+        self._config = person.generator.config
+        self._renderer = NeuralRenderer(fast(person.generator.to(torch.device(device)), engine), self._config)
 
     def windows(self, wanted: Iterable[Wanted]) -> Iterator[Frame]:
         """``(S, S, 3)`` for every window wanted, in order."""
-        return self._renderer.render(self._condition(each) for each in wanted)
+        return self._renderer.render(self._planes(each) for each in wanted)
 
-    def _condition(self, wanted: Wanted) -> Array:
-        return self._conditioner.draw(wanted.points).head2head()
+    def covered(self, wanted: Wanted) -> Array | None:
+        """See :meth:`~mien.rendering.person.WindowRenderer.covered`."""
+        return self._planes(wanted)[..., -1] if self._config.masked else None
+
+    def _planes(self, wanted: Wanted) -> Array:
+        return neural_condition(self._conditioner, self._config, wanted.points, wanted.own)

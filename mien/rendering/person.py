@@ -48,11 +48,13 @@ class Wanted:
         points: ``(478, 3)`` window px, the landmarks as they shall lie.
         keys: of the one frame.
         modelled: whether the points come from a motion alone, not from landmarks seen in a picture.
+        own: ``(478, 3)`` window px, where the film's frame has them; ``None`` without a film.
     """
 
     points: Array
     keys: FaceKeys
     modelled: bool
+    own: Array | None = None
 
 
 class WindowRenderer(Protocol):
@@ -81,9 +83,14 @@ class WindowRenderer(Protocol):
     def windows(self, wanted: Iterable[Wanted]) -> Iterator[Frame]:
         """``(size, size, 3)`` for every window wanted, in order."""
 
+    def covered(self, wanted: Wanted) -> Array | None:
+        """``(size, size)`` 1 where the window is drawn and 0 where it stays black; ``None`` if it is drawn whole."""
+
 
 def draw_motion(renderer: WindowRenderer, motion: FaceMotion, start: int = 0) -> Iterator[Frame]:
     """The person in a motion, ``(size, size, 3)`` windows: hair, neck and ground as the network has learned them.
+
+    NED's variant of head2head has learned none: its face is on black.
 
     Args:
         renderer: of the person.
@@ -132,15 +139,15 @@ class PersonVideoRenderer:
             for index, portrait in enumerate(portraits):
                 if index >= len(motion):
                     raise ValueError(f"motion: {len(motion)} rows, but there are more frames")
-                job = self._job(portrait, motion[index : index + 1])
+                job = self._job(portrait, motion[index : index + 1], keys[[index]])
                 jobs.append(job)
-                yield Wanted(job.wanted, keys[[index]], modelled=False)
+                yield job.wanted
 
         for drawn in self._renderer.windows(asked()):
             job = jobs.pop(0)
             yield job.portrait.image if job.rests else self._pasted(job, drawn)
 
-    def _job(self, portrait: Portrait, row: FaceMotion) -> _Job:
+    def _job(self, portrait: Portrait, row: FaceMotion, keys: FaceKeys) -> _Job:
         rig, rest = self._renderer.rig, portrait.rest
         relative(row, rest)  # complains if the two are on different rigs
         box = self._renderer.framing.box(rest, portrait.camera)
@@ -151,14 +158,16 @@ class PersonVideoRenderer:
         own = modelled[0].copy()
         seen = portrait.landmarks.astype(np.float32)
         own[:, :2] = in_window(seen, box, self._size)[:, :2]
-        return _Job(portrait, box, own, own + modelled[1] - modelled[0], is_own(portrait, row))
+        wanted = Wanted(own + modelled[1] - modelled[0], keys, modelled=False, own=own)
+        return _Job(portrait, box, own, wanted, is_own(portrait, row))
 
     @property
     def _size(self) -> int:
         return self._renderer.size
 
     def _pasted(self, job: _Job, drawn: Frame) -> Frame:
-        return self._paster.paste(job.portrait.image, drawn, job.box, job.own, job.wanted)
+        covered = self._renderer.covered(job.wanted)
+        return self._paster.paste(job.portrait.image, drawn, job.box, job.own, job.wanted.points, covered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,5 +175,5 @@ class _Job:
     portrait: Portrait
     box: Array
     own: Array
-    wanted: Array
+    wanted: Wanted
     rests: bool

@@ -300,23 +300,24 @@ class TrainRendererOptions:
     output: Annotated[Path | None, arg(aliases=("-o",))] = None
     """Folder of the run. Default: renderer in the person's folder, where mien redirect looks for it."""
 
-    method: Literal["fast", "head2head"] = "fast"
-    """fast mends warped frames of the person and learns in minutes; head2head draws from geometry alone, on a GPU."""
+    method: Literal["fast", "head2head", "ned"] = "fast"
+    """fast mends warped frames of the person and learns in minutes; head2head draws from geometry alone, on a GPU; ned
+    is its variant that draws the face only, for films."""
 
     minutes: float = 60
     """Stop after so long; an earlier stop comes when validation no longer gets better."""
 
     epochs: int | None = None
-    """Stop after so many epochs. Default: as many as the minutes allow; the published 60 for head2head."""
+    """Stop after so many epochs. Default: as many as the minutes allow; the published 60 for head2head, ned."""
 
     learning_rate: float | None = None
     """Of the first epoch. Default: the method's own."""
 
     width: int = 64
-    """Channels of head2head at full size; 64 as published, 8 to try it out."""
+    """Channels of head2head or ned at full size; 64 as published, 8 to try it out."""
 
     perceptual: Path | None = None
-    """VGG-19's ImageNet weights for head2head's perceptual loss, which is left out without them."""
+    """VGG-19's ImageNet weights for the perceptual loss of head2head and ned, which is left out without them."""
 
     seed: int = 0
     """Of the start and the order; the same seed and the same number of epochs give the same weights."""

@@ -83,3 +83,14 @@ def test_a_box_beyond_the_picture_is_no_harm(paster: Paster) -> None:
     for box in ([-90, -80, 128], [500, 0, 128]):
         out = paster.paste(picture, drawn, np.array(box, np.float32), landmarks(), landmarks(jawOpen=0.8))
         assert out.shape == picture.shape
+
+
+def test_black_where_nothing_is_drawn_does_not_darken_what_is(paster: Paster) -> None:
+    """A window that shows the film itself, but only around the face: pasted, the film is as it was."""
+    own, wanted = landmarks(), landmarks(jawOpen=0.8)
+    covered = (paster.mask(own, wanted) > 0).astype(np.float32)
+    picture = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    drawn = picture * covered.astype(np.uint8)[..., None]
+    box = np.array([0, 0, SIZE], np.float32)
+    assert np.array_equal(paster.paste(picture, drawn, box, own, wanted, covered), picture)
+    assert paster.paste(picture, drawn, box, own, wanted).min() < 110

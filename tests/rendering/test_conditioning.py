@@ -81,6 +81,7 @@ def test_planes_of_the_published_renderers(still: Condition) -> None:
     planes = still.ned()
     assert planes.shape == (SIZE, SIZE, 10)
     assert np.array_equal(planes[..., 9], still.mask)
+    assert planes[..., 3].max() == 1 and planes[..., 4:6].max() == 0  # red discs, no lids
     assert planes.min() >= 0 and planes.max() <= 1
 
 

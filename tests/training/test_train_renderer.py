@@ -11,6 +11,7 @@ from person_samples import filmed, make_person, small_portrait, some_motion
 from safetensors.torch import load_file
 
 from mien.errors import FormatError, InputError
+from mien.pipelines.person_renderer import load_window_renderer
 from mien.pipelines.render import RenderOptions, render
 from mien.rendering.fast import FAST_FILE, FastConfig, FastNetwork, FastRenderer, load_person_renderer
 from mien.rendering.person import PersonVideoRenderer, draw_motion
@@ -181,27 +182,31 @@ def test_parts_are_split_by_time(folder: Path) -> None:
     assert not frames.goes_on[[train.max(), stop.max(), report.max()]].any()
 
 
-def test_head2head_trains_resumes_and_draws_every_frame(folder: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("method", ["head2head", "ned"])
+def test_neural_renderers_train_resume_and_draw_every_frame(
+    method: str, folder: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
     monkeypatch.setattr(head2head, "_CLIP", 4)
     monkeypatch.setattr(head2head, "_TRIED", 2)
     monkeypatch.setattr(head2head, "finish", lambda path, frames, renderer, entries, progress: (path, len(entries)))
-    options = TrainRendererOptions(folder, tmp_path / "whole", method="head2head", width=2, epochs=2)
+    options = TrainRendererOptions(folder, tmp_path / "whole", method=method, width=2, epochs=2)
     path, n_epochs = train_renderer(options)
     assert n_epochs == 2
     train_renderer(replace(options, output=tmp_path / "parts", epochs=1))
     train_renderer(replace(options, output=tmp_path / "parts"))
     whole, parts = (load_file(tmp_path / name / path.name) for name in ("whole", "parts"))
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    from mien.pipelines.person_renderer import load_window_renderer
-
-    assert len(list(draw_motion(load_window_renderer(tmp_path / "whole"), some_motion(5)))) == 5
+    frames = list(draw_motion(load_window_renderer(tmp_path / "whole", "float32"), some_motion(5)))
+    assert len(frames) == 5
+    assert (frames[4][0, 0].max() == 0) == (method == "ned")  # which draws the face alone
+    assert frames[4][32, 32].max() > 0
 
 
 def test_head2head_clips_grow(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     task = head2head.Head2HeadTask(
-        open_frames(folder), 2, head2head.NeuralLossWeights(), None, tmp_path, torch.device("cpu"), 0, 60
+        open_frames(folder), head2head.HEAD2HEAD_TRAINING, 2, None, tmp_path, torch.device("cpu"), 0, 60
     )
     # The 67 frames to train on are parts of 50 and 17; a step is 4 frames.
     assert len(task) == 3 + 3

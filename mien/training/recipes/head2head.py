@@ -1,4 +1,4 @@
-"""``mien train renderer --method head2head``: head2head++ from a person's folder.
+"""``mien train renderer --method head2head`` or ``ned``: head2head++ or NED's variant from a person's folder.
 
 As in the official program: every epoch shows one clip out of each 50 frames; clips are 12 frames long and double every
 5 epochs as far as 50 frames go; a step is 4 frames, each drawn from the two drawn before it without a gradient through
@@ -6,8 +6,15 @@ them; generator and discriminators (frame, mouth, and three frames in a row, 3 a
 time, Adam at 2e-4 with betas (0.5, 0.999), for 60 epochs, the last third with a rate that falls to zero, but for the
 temporal discriminators.
 
+NED's variant (Paraperas Papantoniou et al., CVPR 2022) is shown the shaded shape, too, and draws the face alone, black
+elsewhere; the filmed frames that it is compared with are cut out likewise. It has neither flow nor temporal
+discriminators. Published are 20 epochs at one rate for a network that knows other people already; from the start on 60
+are advised, which are head2head's here, and so is the rate.
+
 Differences: the flow is OpenCV's DIS (Kroeger et al., ECCV 2016) instead of FlowNet2; the geometry images are mien's;
-the perceptual term is left out unless VGG-19's weights are given; there is no training on other people before.
+the perceptual term is left out unless VGG-19's weights are given; there is no training on other people before. NED's
+face is the mesh with a rim (:mod:`mien.rendering.neural_person`), not what a segmentation network finds; in training
+it is the frame's and that of some other frame together, as in a film that is changed.
 """
 
 from __future__ import annotations
@@ -31,11 +38,14 @@ from mien.progress import Progress
 from mien.rendering.conditioning import Conditioner
 from mien.rendering.neural import (
     FRAME_DISCRIMINATOR,
-    HEAD2HEAD,
+    NED_DISCRIMINATOR,
     TEMPORAL_DISCRIMINATOR,
     TEMPORAL_STEPS,
+    VARIANTS,
     Discriminator,
+    DiscriminatorConfig,
     Generator,
+    NeuralConfig,
     NeuralLossWeights,
     NeuralRenderer,
     cut,
@@ -47,7 +57,13 @@ from mien.rendering.neural import (
     temporal_pictures,
     window_around,
 )
-from mien.rendering.neural_person import NEURAL_FILE, NeuralPerson, NeuralWindowRenderer, save_neural_person
+from mien.rendering.neural_person import (
+    NEURAL_FILE,
+    NeuralPerson,
+    NeuralWindowRenderer,
+    neural_condition,
+    save_neural_person,
+)
 from mien.rendering.vgg import Vgg19, perceptual_loss
 from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
 from mien.training.distributed import training_device, world
@@ -66,6 +82,27 @@ _TRIED = 16
 _PATIENCE = 1000  # epochs: adversarial training is not stopped by a distance of pixels
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What is trained.
+
+    Attributes:
+        generator: as published.
+        discriminator: of frames and mouths, as published.
+        temporal_steps: frames between those that each temporal discriminator sees; none, none.
+        weights: of the losses.
+    """
+
+    generator: NeuralConfig
+    discriminator: DiscriminatorConfig
+    temporal_steps: tuple[int, ...]
+    weights: NeuralLossWeights
+
+
+HEAD2HEAD_TRAINING = Variant(VARIANTS["head2head"], FRAME_DISCRIMINATOR, TEMPORAL_STEPS, NeuralLossWeights())
+NED_TRAINING = Variant(VARIANTS["ned"], NED_DISCRIMINATOR, (), NeuralLossWeights(flow=0.0))
+
+
 def run(options: TrainRendererOptions, progress: Progress | None = None) -> TrainRendererResult:
     """Train, or go on training, and report.
 
@@ -76,7 +113,9 @@ def run(options: TrainRendererOptions, progress: Progress | None = None) -> Trai
     if options.width < 1:
         raise InputError(f"--width {options.width}", "give 1 or more; 64 is the published size")
     if world()[1] > 1:
-        raise InputError("head2head draws frame after frame and trains in one process", "start it without torchrun")
+        raise InputError(
+            f"{options.method} draws frame after frame and trains in one process", "start it without torchrun"
+        )
     frames, device = open_frames(options.data), training_device()
     output = options.output or options.data / FOLDER
     output.mkdir(parents=True, exist_ok=True)
@@ -84,14 +123,14 @@ def run(options: TrainRendererOptions, progress: Progress | None = None) -> Trai
     schedule = Schedule(
         n_epochs, 1, options.learning_rate or _RATE, checkpoint_every=1, keep=1, seed=options.seed
     )  # fmt: skip
-    weights = NeuralLossWeights()
+    variant = NED_TRAINING if options.method == "ned" else HEAD2HEAD_TRAINING
     settings = {
-        "method": "head2head", "width": options.width, "loss": asdict(weights), "frames": len(frames),
+        "method": options.method, "width": options.width, "loss": asdict(variant.weights), "frames": len(frames),
         "perceptual": options.perceptual is not None,
     }  # fmt: skip
     torch.manual_seed(options.seed)
     vgg = None if options.perceptual is None else read_vgg(options.perceptual).to(device)
-    task = Head2HeadTask(frames, options.width, weights, vgg, output, device, options.seed, n_epochs)
+    task = Head2HeadTask(frames, variant, options.width, vgg, output, device, options.seed, n_epochs)
     entries = fit(task, schedule, output, settings, progress, enough=stopper(options.minutes, _PATIENCE))
     person = task.person()
     save_neural_person(output / NEURAL_FILE, person)
@@ -118,12 +157,13 @@ class Networks(nn.Module):
 
     n_epochs: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, variant: Variant, width: int) -> None:
         super().__init__()
-        self.G = Generator(replace(HEAD2HEAD, width=width))
-        self.D = Discriminator(replace(FRAME_DISCRIMINATOR, width=width))
-        self.Dm = Discriminator(replace(FRAME_DISCRIMINATOR, width=width))
-        self.D_T = nn.ModuleList(Discriminator(replace(TEMPORAL_DISCRIMINATOR, width=width)) for _ in TEMPORAL_STEPS)
+        temporal = replace(TEMPORAL_DISCRIMINATOR, width=width)
+        self.G = Generator(replace(variant.generator, width=width))
+        self.D = Discriminator(replace(variant.discriminator, width=width))
+        self.Dm = Discriminator(replace(variant.discriminator, width=width))
+        self.D_T = nn.ModuleList(Discriminator(temporal) for _ in variant.temporal_steps)
         self.register_buffer("n_epochs", torch.zeros((), dtype=torch.int64))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -153,8 +193,8 @@ class Head2HeadTask:
 
     Args:
         frames: of the person.
+        variant: what to train.
         width: of the networks.
-        weights: of the losses.
         vgg: of the perceptual loss, or ``None``.
         folder: of the run; the preview is written there.
         device: to train on.
@@ -165,25 +205,26 @@ class Head2HeadTask:
     def __init__(
         self,
         frames: PersonFrames,
+        variant: Variant,
         width: int,
-        weights: NeuralLossWeights,
         vgg: Vgg19 | None,
         folder: Path,
         device: torch.device,
         seed: int,
         n_epochs: int,
     ) -> None:
-        self.network = Networks(width).to(device)
+        self.network = Networks(variant, width).to(device)
         network = self.network
         falling = [*network.G.parameters(), *network.D.parameters(), *network.Dm.parameters()]
         self.optimiser = torch.optim.Adam(
             [{"params": falling}, {"params": list(network.D_T.parameters())}], lr=_RATE, betas=_BETAS
         )
-        self._frames, self._weights, self._vgg, self._folder = frames, weights, vgg, folder
+        self._frames, self._variant, self._weights = frames, variant, variant.weights
+        self._vgg, self._folder = vgg, folder
         self._device, self._seed, self._last = device, seed, n_epochs
         self._conditioner = Conditioner(frames.rig, frames.size)
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-        self._parts = _parts_of(frames)
+        self._parts, self._trained = _parts_of(frames), frames.rows(0)
         tried = frames.rows(1)
         self._tried = tried[: min(_TRIED, len(tried))]
         self._steps: Iterator[tuple[_Clip, list[int]]] = iter(())
@@ -226,7 +267,7 @@ class Head2HeadTask:
             self._draw_frame(clip, number)
             self._add(terms, self._frame_terms(clip, number))
         terms = {name: value / _STEP for name, value in terms.items()}
-        for which, step in enumerate(TEMPORAL_STEPS):
+        for which, step in enumerate(self._variant.temporal_steps):
             self._add(terms, self._temporal_terms(clip, numbers, which, step))
         clip.drawn = [picture.detach() for picture in clip.drawn]
         terms["total"] = sum(terms.values(), torch.zeros((), device=self._device))
@@ -239,8 +280,10 @@ class Head2HeadTask:
 
     def _draw_frame(self, clip: _Clip, number: int) -> None:
         row = int(clip.rows[number])
-        clip.conditions.append(self._tensor(self._condition(row, clip.rng)))
-        clip.real.append(self._tensor(self._frames.crop(row)) / 127.5 - 1)
+        masked = self._variant.generator.masked
+        condition = self._condition(row, self._frames.points[clip.rng.choice(self._trained)] if masked else None)
+        clip.real.append(self._tensor(self._filmed(row, condition)) / 127.5 - 1)
+        clip.conditions.append(self._tensor(self._jittered(condition, clip.rng)))
         seen = clip.conditions[max(0, number - 2) :]
         seen = [seen[0]] * (3 - len(seen)) + seen
         before = [picture.detach() for picture in clip.drawn[-2:]]
@@ -260,7 +303,7 @@ class Head2HeadTask:
         terms |= {f"mouth_{name}": value for name, value in mouth.items()}
         if self._vgg is not None:
             terms["perceptual"] = weights.perceptual * perceptual_loss(self._vgg, drawn, real)
-        if number:
+        if number and weights.flow:
             flow = self._flow_between(clip.real[number], clip.real[number - 1])
             before = clip.drawn[number - 1].detach()
             terms["flow"] = weights.flow * flow_loss(drawn, before, real, clip.real[number - 1], flow)
@@ -286,12 +329,18 @@ class Head2HeadTask:
         ]
         return self._tensor(self._flow.calc(grey[0], grey[1], None))
 
-    def _condition(self, row: int, rng: np.random.Generator | None = None) -> Array:
-        """``(S, S, 6)``; positions and eyes each moved a little if ``rng`` is given."""
-        picture = self._conditioner.draw(self._frames.points[row]).head2head()
-        if rng is None:
-            return picture
-        return np.concatenate([_jittered(picture[..., :3], rng), _jittered(picture[..., 3:], rng)], -1)
+    def _condition(self, row: int, own: Array | None = None) -> Array:
+        return neural_condition(self._conditioner, self._variant.generator, self._frames.points[row], own)
+
+    def _jittered(self, condition: Array, rng: np.random.Generator) -> Array:
+        """Positions, eyes and shape each moved a little; the mask stays, for the filmed frame is cut out by it."""
+        *pictures, mask = np.split(condition, range(3, self._variant.generator.condition_planes + 1, 3), -1)
+        return np.concatenate([*(_moved(picture, rng) for picture in pictures), mask], -1)
+
+    def _filmed(self, row: int, condition: Array) -> Frame:
+        """What the generator should draw: the crop, black where it draws nothing."""
+        crop = self._frames.crop(row)
+        return crop * (condition[..., -1:] > 0) if self._variant.generator.masked else crop
 
     def _tensor(self, picture: Array | Frame) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(picture, np.float32)).to(self._device).permute(2, 0, 1)[None]
@@ -299,17 +348,18 @@ class Head2HeadTask:
     def validate(self) -> dict[str, float]:
         """Distance to frames that are not trained on, drawn one after the other; the preview is written on the way."""
         self.network.n_epochs += 1
-        drawn = list(NeuralRenderer(self.network.G).render(self._condition(int(row)) for row in self._tried))
+        conditions = [self._condition(int(row)) for row in self._tried]
+        drawn = NeuralRenderer(self.network.G).render(conditions)
         total, psnr = [], []
         shown: list[Frame] = []
-        for number, (row, picture) in enumerate(zip(self._tried, drawn, strict=True)):
-            crop = self._frames.crop(int(row))
-            condition = self._conditioner.draw(self._frames.points[row])
-            error = (crop.astype(np.float32) - picture) / 255
+        for number, (row, condition, picture) in enumerate(zip(self._tried, conditions, drawn, strict=True)):
+            filmed, positions = self._filmed(int(row), condition), condition[..., :3]
+            face = self._conditioner.draw(self._frames.points[row]).mask > 0
+            error = (filmed.astype(np.float32) - picture) / 255
             total.append(float(np.abs(error).mean()))
-            psnr.append(float(-10 * np.log10((error[condition.mask > 0] ** 2).mean())))
+            psnr.append(float(-10 * np.log10((error[face] ** 2).mean())))
             if number % 4 == 3:
-                shown += [crop, (condition.positions * 255).astype(np.uint8), picture]
+                shown += [filmed, (positions * 255).astype(np.uint8), picture]
         if shown:
             sheet = contact_sheet(shown, ["filmed", "positions", "drawn"] * len(shown), columns=3, width=256)
             write_image(self._folder / "preview.png", sheet)
@@ -351,7 +401,7 @@ def _parts_of(frames: PersonFrames) -> list[npt.NDArray[np.int64]]:
     return parts
 
 
-def _jittered(picture: Array, rng: np.random.Generator) -> Array:
+def _moved(picture: Array, rng: np.random.Generator) -> Array:
     size = len(picture)
     scale = 1 + rng.uniform(-_SCALE, _SCALE)
     shift = rng.uniform(-_SHIFT, _SHIFT, 2) * size + (1 - scale) * size / 2
