@@ -8,8 +8,8 @@ temporal discriminators.
 
 NED's variant (Paraperas Papantoniou et al., CVPR 2022) is shown the shaded shape, too, and draws the face alone, black
 elsewhere; the filmed frames that it is compared with are cut out likewise. It has neither flow nor temporal
-discriminators. Published are 20 epochs at one rate for a network that knows other people already; for a start from nothing
-60 are suggested, which have head2head's falling rate here.
+discriminators. Published are 20 epochs at one rate for a network that knows other people already; for a start from
+nothing 60 are suggested, which have head2head's falling rate here.
 
 Differences: the flow is OpenCV's DIS (Kroeger et al., ECCV 2016) instead of FlowNet2; the geometry images are mien's;
 the perceptual term is left out unless VGG-19's weights are given; there is no training on other people before. NED's
