@@ -32,7 +32,7 @@ from mien.types import FaceMotion, SpeechFeatures
 ROOT = Path(__file__).parents[1]
 PAIRS = np.array([(81, 178), (13, 14), (311, 402)])
 SWEEPS = {
-    "sad": {"emotion": "sad:1"}, "happy": {"emotion": "happy:1"},
+    "sad": {"emotion": "sad:1"}, "happy": {"emotion": "happy:1"}, "anger": {"emotion": "anger:1"},
     "theatrical": {"style": {"name": "theatrical", "strength": 2}}, "lips 0.5": {"lips": 0.5}, "lips 2": {"lips": 2.0},
 }  # fmt: skip
 

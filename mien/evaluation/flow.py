@@ -8,6 +8,7 @@ landmarks do (docs/evaluate.md has the comparison); landmarks only say where to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -26,38 +27,25 @@ _EYE_CORNERS = [33, 263]
 _LIPS = (((39, 37, 0, 267, 269), (81, 82, 13, 312, 311)), ((181, 84, 17, 314, 405), (178, 87, 14, 317, 402)))
 _MOUTH = [61, 291, 0, 17]
 _FACE_ENDS = [10, 152]
+_EVERY = 7  # pixels of a brow or lip are looked at; all of them say the same and take longer
 _MARGIN = 0.12  # face heights around what is looked at
 _FACE_PX = 800  # pictures are looked at as if the face were so high: flow's patches are then finer than a lip
 
 
-def brow_rises(before: Grey, after: Grey, points: Array) -> Array:
+def brow_rises(before: Grey, after: Grey, points: Array, points_after: Array) -> Array:
     """``(2,)`` pixels by which the subject's right and left brow have risen, less what the head did.
 
     The mean over each brow, upwards as the face stands (across the line through the eyes), less the flow of points
-    that no expression moves.
+    that no expression moves; there and back, for a brow that comes down folds the skin between it and the eye.
 
     Args:
         before: one picture.
         after: the other.
         points: ``(478, 3)`` landmarks in the first.
+        points_after: in the other.
     """
-    import cv2
-
-    (first, second), points, zoom = _near(points[[*_STEADY, *_BROWS[0], *_BROWS[1]]], points, before, after)
-    flow = _flow(first, second)
-    still = points[_STEADY, :2]
-    column, row = np.clip(np.round(still), 0, np.array(first.shape[::-1]) - 1).astype(int).T
-    head, _ = cv2.estimateAffinePartial2D(still, still + flow[row, column], method=cv2.LMEDS)
-    up = _upwards(points)
-    rises = []
-    for brow in _BROWS:
-        rows, columns = np.nonzero(_dilated(_filled(points[list(brow), :2], first.shape, hull=True), zoom))
-        moved = flow[rows, columns].mean(0)
-        if head is not None:
-            middle = np.array([columns.mean(), rows.mean()])
-            moved = moved - (head[:, :2] @ middle + head[:, 2] - middle)
-        rises.append(float(moved @ up) / zoom)
-    return np.array(rises, np.float32)
+    looked_at = [*_STEADY, *_BROWS[0], *_BROWS[1]]
+    return _there_and_back(_risen, looked_at, before, after, points, points_after)
 
 
 def lip_parting(before: Grey, after: Grey, points: Array, points_after: Array) -> float:
@@ -72,11 +60,23 @@ def lip_parting(before: Grey, after: Grey, points: Array, points_after: Array) -
         points: ``(478, 3)`` landmarks in the first.
         points_after: in the other.
     """
-    around = np.concatenate([points[_MOUTH], points_after[_MOUTH]])
+    return float(_there_and_back(_parted, _MOUTH, before, after, points, points_after))
+
+
+def _there_and_back(
+    moved: Callable[[Array, Array], Array],
+    looked_at: list[int],
+    before: Grey,
+    after: Grey,
+    points: Array,
+    points_after: Array,
+) -> Array:
+    """Pixels that ``moved`` says of the flow and the points, from both sides."""
+    around = np.concatenate([points[looked_at], points_after[looked_at]])
     (first, second), near, zoom = _near(around, points, before, after)
-    there = _parted(_flow(first, second), near)
-    back = _parted(_flow(second, first), near + (points_after - points) * np.float32(zoom))
-    return (there - back) / 2 / zoom
+    there = moved(_flow(first, second), near)
+    back = moved(_flow(second, first), near + (points_after - points) * np.float32(zoom))
+    return (there - back) / np.float32(2 * zoom)
 
 
 def _near(around: Array, points: Array, *pictures: Grey) -> tuple[list[Grey], Array, float]:
@@ -100,13 +100,51 @@ def _near(around: Array, points: Array, *pictures: Grey) -> tuple[list[Grey], Ar
     return cut, ((points - np.array([left, top, 0], np.float32)) * np.float32(zoom)).astype(np.float32), zoom
 
 
-def _parted(flow: Array, points: Array) -> float:
-    up, shifts = _upwards(points), []
+def _risen(flow: Array, points: Array) -> Array:
+    """``(2,)`` rise of the brows."""
+    import cv2
+
+    still = points[_STEADY, :2]
+    column, row = np.clip(np.round(still), 0, np.array(flow.shape[1::-1]) - 1).astype(int).T
+    head, _ = cv2.estimateAffinePartial2D(still, still + flow[row, column], method=cv2.LMEDS)
+    rises = []
+    for brow in _BROWS:
+        places, moved = _within(flow, cv2.convexHull(points[list(brow), :2])[:, 0])
+        rises.append((moved - _shifts(head, places)).mean(0) @ _upwards(points))
+    return np.array(rises, np.float32)
+
+
+def _parted(flow: Array, points: Array) -> Array:
+    """How far the inner edges of the lips part, by how their bodies move.
+
+    The middle of a lip moves farther than its inner edge and a frown thins it, while the edge itself borders on what
+    opens: the affine motion of the body says where the edge goes.
+    """
+    import cv2
+
+    shifts = []
     for outer, inner in _LIPS:
-        lip = np.concatenate([points[list(outer), :2], points[list(inner), :2][::-1]])
-        rows, columns = np.nonzero(_filled(lip, flow.shape[:2]))
-        shifts.append(float(np.median(flow[rows, columns] @ up)) if len(rows) else 0.0)
-    return shifts[0] - shifts[1]
+        lip, edge = np.concatenate([points[list(outer), :2], points[list(inner), :2][::-1]]), points[list(inner), :2]
+        places, moved = _within(flow, lip)
+        body, _ = cv2.estimateAffine2D(places, places + moved, method=cv2.LMEDS)
+        shifts.append(_shifts(body, edge[::2]).mean(0))
+    return np.asarray((shifts[0] - shifts[1]) @ _upwards(points), np.float32)
+
+
+def _within(flow: Array, polygon: Array) -> tuple[Array, Array]:
+    """Places ``(N, 2)`` in a polygon, every seventh pixel, and their flow ``(N, 2)``."""
+    import cv2
+
+    mask = np.zeros(flow.shape[:2], np.uint8)
+    corners = np.clip(np.round(polygon), 0, np.array(mask.shape[::-1]) - 1)
+    cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
+    rows, columns = (i[::_EVERY] for i in np.nonzero(mask))
+    return np.stack([columns, rows], 1).astype(np.float32), flow[rows, columns]
+
+
+def _shifts(motion: Array | None, places: Array) -> Array:
+    """``(N, 2)`` pixels by which a planar motion ``(2, 3)`` moves places; nothing without one."""
+    return np.zeros_like(places) if motion is None else places @ motion[:, :2].T + motion[:, 2] - places
 
 
 def _upwards(points: Array) -> Array:
@@ -114,22 +152,6 @@ def _upwards(points: Array) -> Array:
     right, left = points[_EYE_CORNERS, :2]
     along = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
     return np.array([along[1], -along[0]], np.float32)  # y points down in pictures
-
-
-def _filled(polygon: Array, size: tuple[int, ...], hull: bool = False) -> Grey:
-    import cv2
-
-    mask = np.zeros(size, np.uint8)
-    corners = np.round(polygon).astype(np.int32)
-    cv2.fillPoly(mask, [cv2.convexHull(corners) if hull else corners], 1)
-    return mask
-
-
-def _dilated(mask: Grey, pixels: float) -> Grey:
-    import cv2
-
-    side = 2 * round(2 * pixels) + 1
-    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), np.uint8)
 
 
 def _flow(before: Grey, after: Grey) -> Array:

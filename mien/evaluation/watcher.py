@@ -74,7 +74,7 @@ class Watcher:
                 grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
                 before, usual = self._defaults.setdefault(i, (grey, points[-1]))
                 judged[i] = self._valence(frame, points[-1])
-                brows[i] = brow_rises(before, grey, usual)
+                brows[i] = brow_rises(before, grey, usual, points[-1])
                 if spoken[i]:
                     wider = lip_parting(before, grey, usual, points[-1]) / self._height
                     gaps[i] = max(self._gap(usual) + wider, 0.0)  # lips that thin come no closer than shut

@@ -53,6 +53,21 @@ def test_a_lip_that_drops_is_seen_to_drop_as_far(face, opening):
     assert lip_parting(after, face[0], landmarks, face[1]) == pytest.approx(-opening, rel=0.15)
 
 
+def test_a_lip_that_grows_thicker_parts_as_far_as_its_inner_edge(face):
+    """The lower lip drops by 3 px and grows by a quarter: its body moves farther than its edge."""
+    cx, cy, half = mouth(face[1])
+    edge = face[1][14, 1]
+
+    def shift(x, y):
+        near = np.exp(-(((x - cx) / (1.5 * half)) ** 4) - ((np.maximum(y - cy - half, 0) / half) ** 2))
+        return 0 * x, near * (np.clip(y - cy, 0, 3) + np.clip(y - 3 - edge, 0, half) / 5)
+
+    after, landmarks = moved(face, shift)
+    for i in (14, 17, 84, 87, 178, 181, 314, 317, 402, 405):
+        landmarks[i, 1] = face[1][i, 1] + 3 + max(face[1][i, 1] - edge, 0) / 4
+    assert lip_parting(face[0], after, face[1], landmarks) == pytest.approx(3, rel=0.15)
+
+
 def test_a_mouth_that_widens_does_not_open(face):
     """A smile by a quarter of the width: under a tenth of a natural deviation of the gap."""
     cx, cy, half = mouth(face[1])
@@ -79,7 +94,7 @@ def head_motion(points, degrees=3.0):
 def test_a_head_that_moves_parts_no_lips_and_raises_no_brow(face):
     after, landmarks = moved(face, head_motion(face[1]))
     assert abs(lip_parting(face[0], after, face[1], landmarks)) / face_height(face[1]) < 0.1 * NATURAL["lip opening"]
-    right, left = brow_rises(face[0], after, face[1]) / eye_distance(face[1])
+    right, left = brow_rises(face[0], after, face[1], landmarks) / eye_distance(face[1])
     assert abs(left - right) < 0.2 * NATURAL["brow asymmetry"]
 
 
@@ -105,5 +120,5 @@ def test_brows_rise_as_the_face_stands(face, roll):
     tilted = cv2.warpAffine(grey, lean, grey.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     after, landmarks = moved((tilted, leaning), shift)
     true = float(((landmarks - leaning)[[300, 293, 334, 296, 336], :2] @ up).mean())
-    right, left = brow_rises(tilted, after, leaning)
+    right, left = brow_rises(tilted, after, leaning, landmarks)
     assert true > 2 and left == pytest.approx(true, rel=0.12) and abs(right) < 0.25
