@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import MISSING, dataclass, fields, make_dataclass
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _mend_streams()
     try:
-        with _terminated_as_interrupted():
+        with stoppable():
             code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
@@ -177,7 +178,8 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
+    """A polite kill stops a run as Ctrl-C does, and neither is lost where Python cannot raise (while an object ends)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -185,10 +187,19 @@ def _terminated_as_interrupted() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def lost(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, KeyboardInterrupt):
+            number = signal.SIGTERM if isinstance(what.exc_value, _Terminated) else signal.SIGINT
+            threading.Timer(0.05, interrupt_main, [number]).start()  # not now: the hook itself could not raise either
+        else:
+            hook(what)
+
+    before, hook = signal.signal(signal.SIGTERM, stop), sys.unraisablehook
+    sys.unraisablehook = lost
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 

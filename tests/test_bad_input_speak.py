@@ -227,7 +227,7 @@ def test_stopped_midway_nothing_is_lost(signal_number, code, photo, tmp_path):
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     deadline = time.monotonic() + 300
-    while not any(p.stat().st_size > 0 for p in tmp_path.glob(".out.*")):
+    while not any(p.stat().st_size > 0 for p in tmp_path.glob(".out.*/growing.mp4")):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.05)
     os.kill(process.pid, signal_number)

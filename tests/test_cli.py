@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.cli import EXAMPLES, VERBS, LoggedProgress, TerminalProgress, main, parse
+from mien.cli import EXAMPLES, VERBS, LoggedProgress, TerminalProgress, main, parse, stoppable
 from mien.errors import InputError
 from mien.media.image import write_image
 from mien.media.motion_file import read_motion, write_motion
@@ -185,6 +188,18 @@ def test_a_fault_of_mien_is_traced_with_verbose() -> None:
 def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", "--fault", "ctrl-c", "-q"]) == 130
     assert capsys.readouterr().err == "mien: interrupted; no output was written\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_python_cannot_raise_is_not_lost(number: int) -> None:
+    class Ending:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        Ending()
+        time.sleep(10)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "inspect --help", "inspect a.png"])

@@ -90,11 +90,14 @@ def unfinished(path: str | Path, record: Mapping[str, Any]) -> Iterator[Unfinish
         target = Path(path).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         folder, lock = _own_folder(target)
-        work = Unfinished(folder)
-        _begin(work, fingerprint, path)
     except OSError as error:
         raise output_error(path, error) from error
+    work = Unfinished(folder)
     try:
+        try:
+            _begin(work, fingerprint, path)
+        except OSError as error:
+            raise output_error(path, error) from error
         yield work
     except InputError:
         remove(folder)
