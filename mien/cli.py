@@ -179,7 +179,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A polite kill stops a run as Ctrl-C does, and neither is lost where Python cannot raise (while an object ends)."""
+    """A polite kill stops a run as Ctrl-C does, and neither is lost where Python may not raise."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
