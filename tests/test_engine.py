@@ -114,17 +114,27 @@ def test_in_int8_what_is_kept_is_exact():
         torch.testing.assert_close(quick(pictures), layers(pictures), rtol=1e-4, atol=1e-5)
 
 
-def test_rounded_weights_keep_the_sums_of_kernels_and_filters():
-    from mien.engine.int8 import _rounded_weights
-
+def test_int8_keeps_what_the_mean_of_an_input_gives():
     torch.manual_seed(2)
-    weight = torch.randn(8, 40, 3, 3)
-    weight *= 120 / weight.abs().amax((1, 2, 3), keepdim=True)
-    off = _rounded_weights(weight).float() - weight
-    assert off.abs().max() <= 1.5
-    assert off.sum((1, 2, 3)).abs().max() <= 0.51
-    assert off.sum((2, 3)).abs().max() <= 1.51
-    assert off.sum((1, 2, 3)).abs().mean() < 0.1 * (weight.round() - weight).sum((1, 2, 3)).abs().mean()
+    layer = torch.nn.Conv2d(32, 64, 3).eval()
+    even = (10 * torch.rand(1, 32, 1, 1)).round().expand(1, 32, 12, 12).contiguous()
+    even[:, 0, 0, 0] = 255  # so that a step is 1 and nothing but the weights is rounded
+    with torch.inference_mode():
+        exact, near = layer(even), fast(layer, "int8")(even)
+    assert _noise(exact[..., 3:, 3:], near[..., 3:, 3:]) < 1e-3, (
+        "as all around it, but for the bright point in the mean"
+    )
+    assert _noise(exact[..., :3, :3], near[..., :3, :3]) > 1e-3, "it did not round weights"
+
+
+def test_what_a_network_calls_fine_is_not_in_int8(monkeypatch):
+    from mien import engine
+
+    monkeypatch.setattr(engine, "has_fast_bfloat16", lambda: False)  # what is not in int8 is exact then
+    layers, pictures = _row(torch.nn.BatchNorm2d)
+    monkeypatch.setattr(torch.nn.Sequential, "fine", ("3", "7", "10"), raising=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(layers, "int8")(pictures), layers(pictures), rtol=1e-4, atol=1e-5)
 
 
 def test_int8_is_refused_on_a_gpu(monkeypatch):

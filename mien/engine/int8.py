@@ -5,13 +5,14 @@ with steps that are measured on every picture instead of once: nothing has to be
 picture gets the same whatever came before it or lies beside it in a batch.
 
     input      unsigned 8 bits, one step and one zero for the picture
-    weights    signed 8 bits, one step for each output channel, rounded so that what the mean of an input gives is
-               kept (:func:`_rounded_weights`)
-    output     float32, as is all between the convolutions
+    weights    signed 8 bits, one step for each output channel
+    output     float32, as is all between the convolutions; what the rounding of weights took from the mean of each
+               input channel is given back (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
+               Correction", ICCV 2019, with the picture's own means)
 
 A norm, a ReLU and mirrored borders before a convolution are done while its input is rounded, in one pass over it; a
-batch norm and a ReLU after it by the convolution itself. Convolutions of few channels (pictures in, pictures out) and
-transposed ones compute in what the processor has for them, bfloat16 or float32.
+batch norm and a ReLU after it by the convolution itself. Convolutions of few channels (pictures in, pictures out),
+transposed ones and those that a network names compute in what the processor has for them, bfloat16 or float32.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def in_int8(network: nn.Module, keep: Sequence[str], others: torch.dtype) -> nn.
     """A copy of a network whose convolutions compute in 8-bit integers; it takes and gives float32.
 
     Layers are joined where one is known to follow the other: in an ``nn.Sequential``, and in a module that names such
-    rows of its own layers in ``chains``.
+    rows of its own layers in ``chains``. A module names its convolutions that 8 bits are too few for in ``fine``.
 
     Args:
         network: in eval mode, on the processor.
@@ -49,60 +50,74 @@ def in_int8(network: nn.Module, keep: Sequence[str], others: torch.dtype) -> nn.
         others: what convolutions compute in that are not worth 8 bits.
     """
     network = copy.deepcopy(network)
-    return _replaced(network, others, {network.get_submodule(name): network.get_submodule(name) for name in keep})
+    fine = {module.get_submodule(name) for module in network.modules() for name in getattr(module, "fine", ())}
+    done = {network.get_submodule(name): network.get_submodule(name) for name in keep}
+    return _Replacement(others, fine, done).of(network)
 
 
 # ---------------------------------------------------------------------------------------------------------- the network
 
 
-def _replaced(module: nn.Module, others: torch.dtype, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """What computes in its place; a module that has two names in a network still is one."""
-    if module not in done:
-        if isinstance(module, nn.Sequential):
-            done[module] = nn.Sequential(*_joined(list(module), others, done))
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.InstanceNorm2d):
-            done[module] = nn.Sequential(*_joined([module], others, done))
-        else:
-            done[module] = module
-            chains = [[(name, module.get_submodule(name)) for name in row] for row in getattr(module, "chains", ())]
-            for chain in chains:
-                for name, layer in chain:
-                    whole = isinstance(layer, nn.Conv2d)  # all of the row stands in the convolution's place
-                    module._modules[name] = nn.Sequential(*dict(chain).values()) if whole else nn.Identity()
-            for name, child in module._modules.items():
-                module._modules[name] = None if child is None else _replaced(child, others, done)
-    return done[module]
+class _Replacement:
+    """What computes in the place of each module.
 
+    Args:
+        others: what convolutions compute in that are not worth 8 bits.
+        fine: convolutions that 8 bits are too few for.
+        done: modules and what computes in their place; one that has two names in a network still is one.
+    """
 
-def _joined(layers: list[nn.Module], others: torch.dtype, done: dict[nn.Module, nn.Module]) -> list[nn.Module]:
-    """Layers that follow one another, convolutions with what stands before and after them in one."""
-    found: list[nn.Module] = []
-    waiting: list[nn.Module] = []  # for a convolution that takes them in
-    left = deque(layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout) or layer.training)
-    while left:
-        layer = left.popleft()
-        if layer not in done and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            norm = left[0] if left else None
-            if isinstance(norm, nn.BatchNorm2d) and not norm.training:
-                layer = fuse_conv_bn_eval(layer.eval(), norm, isinstance(layer, nn.ConvTranspose2d))
-                left.popleft()
-            relu = bool(left) and isinstance(left[0], nn.ReLU)
-            if relu:
-                left.popleft()
-            if _is_worth(layer):
-                found.append(_Int8Convolution(waiting, layer, relu))
+    def __init__(self, others: torch.dtype, fine: set[nn.Module], done: dict[nn.Module, nn.Module]) -> None:
+        self.others, self.fine, self.done = others, fine, done
+
+    def of(self, module: nn.Module) -> nn.Module:
+        """What computes in a module's place."""
+        if module not in self.done:
+            if isinstance(module, nn.Sequential):
+                self.done[module] = nn.Sequential(*self._joined(list(module)))
+            elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.InstanceNorm2d):
+                self.done[module] = nn.Sequential(*self._joined([module]))
             else:
-                found += [*map(_alone, waiting), _Convolution(layer, relu, others)]
-            waiting = []
-        elif layer in done or _place(layer) == 0:
-            found += [*map(_alone, waiting), _replaced(layer, others, done)]
-            waiting = []
-        else:
-            if waiting and _place(waiting[-1]) >= _place(layer):
-                found += map(_alone, waiting)
+                self.done[module] = module
+                chains = [[(name, module.get_submodule(name)) for name in row] for row in getattr(module, "chains", ())]
+                for chain in chains:
+                    for name, layer in chain:
+                        whole = isinstance(layer, nn.Conv2d)  # all of the row stands in the convolution's place
+                        module._modules[name] = nn.Sequential(*dict(chain).values()) if whole else nn.Identity()
+                for name, child in module._modules.items():
+                    module._modules[name] = None if child is None else self.of(child)
+        return self.done[module]
+
+    def _joined(self, layers: list[nn.Module]) -> list[nn.Module]:
+        """Layers that follow one another, convolutions with what stands before and after them in one."""
+        found: list[nn.Module] = []
+        waiting: list[nn.Module] = []  # for a convolution that takes them in
+        left = deque(layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout) or layer.training)
+        while left:
+            layer = left.popleft()
+            if layer not in self.done and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                worth = layer not in self.fine
+                norm = left[0] if left else None
+                if isinstance(norm, nn.BatchNorm2d) and not norm.training:
+                    layer = fuse_conv_bn_eval(layer.eval(), norm, isinstance(layer, nn.ConvTranspose2d))
+                    left.popleft()
+                relu = bool(left) and isinstance(left[0], nn.ReLU)
+                if relu:
+                    left.popleft()
+                if worth and _is_worth(layer):
+                    found.append(_Int8Convolution(waiting, layer, relu))
+                else:
+                    found += [*map(_alone, waiting), _Convolution(layer, relu, self.others)]
                 waiting = []
-            waiting.append(layer)
-    return [*found, *map(_alone, waiting)]
+            elif layer in self.done or _place(layer) == 0:
+                found += [*map(_alone, waiting), self.of(layer)]
+                waiting = []
+            else:
+                if waiting and _place(waiting[-1]) >= _place(layer):
+                    found += map(_alone, waiting)
+                    waiting = []
+                waiting.append(layer)
+        return [*found, *map(_alone, waiting)]
 
 
 def _is_worth(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -187,9 +202,10 @@ class _Int8Convolution(nn.Module):
         weight = convolution.weight.detach()
         steps = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
         self.geometry = [list(each) for each in (convolution.stride, convolution.padding, convolution.dilation)]
-        packed = torch.ops.onednn.qconv_prepack(
-            _rounded_weights(weight / steps[:, None, None, None]), steps, 1.0, 0, *self.geometry, 1, None
-        )
+        exact = weight / steps[:, None, None, None]
+        rounded = exact.round()
+        packed = torch.ops.onednn.qconv_prepack(rounded.to(torch.int8), steps, 1.0, 0, *self.geometry, 1, None)
+        self.lost = ((exact - rounded).sum((2, 3)) * steps[:, None]).numpy()  # (O, I), of an input of ones
         self.register_buffer("weight", packed, persistent=False)
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("zeros", torch.zeros(len(steps), dtype=torch.int32), persistent=False)
@@ -204,13 +220,16 @@ class _Int8Convolution(nn.Module):
         factor, summand, low, high = self._prepared(picture)
         step = max((high - low) / 255, 1e-30)
         zero = round(-low / step)
-        values = np.empty(picture.shape, np.uint8)
-        _round(picture, factor / np.float32(step), summand / np.float32(step) + np.float32(zero + 0.5), values)
+        values, mean = np.empty(picture.shape, np.uint8), np.empty(picture.shape[-1], np.float32)
+        _round(picture, factor / np.float32(step), summand / np.float32(step) + np.float32(zero + 0.5), values, mean)
+        bias = torch.from_numpy(self.lost @ ((mean - np.float32(zero)) * np.float32(step)))
+        if self.bias is not None:
+            bias += self.bias
         rounded = torch.from_numpy(values).permute(2, 0, 1)[None]
         if self.borders is not None:
             rounded = self.borders(rounded)
         result: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            rounded, step, zero, self.weight, self.steps, self.zeros, self.bias, *self.geometry, 1,
+            rounded, step, zero, self.weight, self.steps, self.zeros, bias, *self.geometry, 1,
             1.0, 0, torch.float32, self.after, [], "",
         )  # fmt: skip
         return result
@@ -231,28 +250,6 @@ class _Int8Convolution(nn.Module):
             _find_extent(picture, extent)
         ends = extent * factor + summand
         return factor, summand, 0.0 if self.rectified else min(float(ends.min()), 0.0), max(float(ends.max()), 0.0)
-
-
-def _rounded_weights(weight: Tensor) -> Tensor:
-    """``(O, I, h, w)`` in units of a step to int8, each up or down so that errors add up to nothing.
-
-    Behind a ReLU the mean of an input is about as large as what varies in it, and it meets the sum of the errors. So
-    after rounding to the nearest, the values that were closest to the other side are changed until the sum over a
-    kernel, and then that over a whole filter, is right to half a step (after Guo et al., "SQuant: On-the-Fly Data-Free
-    Quantization via Diagonal Hessian Approximation", ICLR 2022).
-    """
-    rounded = _with_sums_kept(weight.flatten(2), weight.flatten(2).round()).flatten(1)
-    rounded = _with_sums_kept(weight.flatten(1), rounded)
-    return rounded.clamp(-127, 127).to(torch.int8).view_as(weight)
-
-
-def _with_sums_kept(exact: Tensor, rounded: Tensor) -> Tensor:
-    """``(..., n)`` with as many values of each row one step further as its sum is wrong by, the cheapest ones."""
-    missing = exact - rounded
-    steps = missing.sum(-1, keepdim=True).round()
-    most = int(steps.abs().max())
-    places = (missing * steps.sign()).topk(most, -1).indices
-    return rounded.scatter_add(-1, places, steps.sign() * (torch.arange(most) < steps.abs()))
 
 
 @compiled
@@ -293,11 +290,17 @@ def _measure(picture: Array, extent: Array, mean: Array, variance: Array) -> Non
 
 
 @compiled
-def _round(picture: Array, factor: Array, summand: Array, out: Bytes) -> None:
-    """``picture * factor + summand`` of ``(H, W, C)`` without its fraction, limited to a byte."""
+def _round(picture: Array, factor: Array, summand: Array, out: Bytes, mean: Array) -> None:
+    """``picture * factor + summand`` of ``(H, W, C)`` as bytes, fractions left out, and the mean of each channel."""
     height, width, channels = picture.shape
     least, most = np.float32(0), np.float32(255)
+    total = np.zeros(channels, np.int64)
     for row in range(height):
+        some = np.zeros(channels, np.int32)
         for column in range(width):
             for c in range(channels):
-                out[row, column, c] = np.uint8(min(max(picture[row, column, c] * factor[c] + summand[c], least), most))
+                value = np.uint8(min(max(picture[row, column, c] * factor[c] + summand[c], least), most))
+                out[row, column, c] = value
+                some[c] += value
+        total += some
+    mean[:] = total / (height * width)

@@ -35,7 +35,7 @@ def bench_emonet(options: BenchOptions, progress: Progress) -> EngineBench:
         reader = EmoNetReader(network, engine)
         return lambda run: reader.raw(crops[run : run + 1])
 
-    return EngineBench(torch.get_num_threads(), compare("EmoNet", make, _loss, options.repeats, progress, int8=False))
+    return EngineBench(torch.get_num_threads(), compare("EmoNet", make, _loss, options.repeats, progress))
 
 
 def _loss(exact: Sequence[Any], near: Sequence[Any]) -> str:
