@@ -18,7 +18,8 @@ _LINE = 25  # samples: thicker than any frame
 _BRIDGE, _AROUND = 0.2, 0.16  # contrast that a frame has on the bridge, and around the eyes for four fifths of the way
 _FRAME = 0.12  # contrast of what belongs to a frame
 _RADII = (25, 56)  # samples from the middle of an eye between which a frame may run
-_LIDS = 20  # samples from the middle of an eye: so far everything is free
+_LIDS = 20  # samples from the middle of an eye to its sides: so far everything is free
+_WIDE = 1.5  # by how much what is free is wider than high
 _STIFF, _SOFT = 6, 26  # samples from the frame up to which skin stays with it, and from which it is free
 
 
@@ -46,7 +47,7 @@ def stiffness(photo: Frame, landmarks: Array, points: Array) -> Array | None:
         return None
     frame = _frame(contrast)
     away = cv2.distanceTransform((~frame).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    stiff = np.clip((_SOFT - away) / (_SOFT - _STIFF), 0, 1) * np.clip((_from_eyes() - _LIDS) / 8, 0, 1)
+    stiff = np.clip((_SOFT - away) / (_SOFT - _STIFF), 0, 1) * np.clip((_from_eyes(_WIDE) - _LIDS) / 8, 0, 1)
     stiff = np.asarray(stiff * stiff * (3 - 2 * stiff), np.float32)
     stiff[0], stiff[-1], stiff[:, 0], stiff[:, -1] = 0, 0, 0, 0
     at = ((points - corner) @ np.linalg.inv(places[:, :2]).T).astype(np.float32)
@@ -83,15 +84,14 @@ def _worn(contrast: Array) -> bool:
 
 def _frame(contrast: Array) -> npt.NDArray[np.bool_]:
     """What hangs together with the bridge and is not the eyes."""
-    near = _from_eyes()
-    dark = (contrast > _FRAME) & (near > _LIDS + 3) & (near < _RADII[1] + 10)
+    dark = (contrast > _FRAME) & (_from_eyes(_WIDE) > _LIDS + 3) & (_from_eyes() < _RADII[1] + 10)
     _, labels = cv2.connectedComponents(dark.astype(np.uint8))
     crossing = labels[40:105, _WIDTH // 2 - 10 : _WIDTH // 2 + 11]
     return np.asarray(np.isin(labels, np.unique(crossing[crossing > 0])))
 
 
-def _from_eyes() -> npt.NDArray[np.floating]:
-    """``(H, W)`` samples to the middle of the nearer eye."""
+def _from_eyes(height: float = 1) -> npt.NDArray[np.floating]:
+    """``(H, W)`` samples to the middle of the nearer eye, those up and down counted as so many."""
     y, x = np.mgrid[:_HEIGHT, :_WIDTH]
-    away = [np.hypot(x - _WIDTH / 2 - side * _SCALE / 2, y - _EYE_ROW) for side in (-1, 1)]
+    away = [np.hypot(x - _WIDTH / 2 - side * _SCALE / 2, height * (y - _EYE_ROW)) for side in (-1, 1)]
     return np.asarray(np.min(away, axis=0))
