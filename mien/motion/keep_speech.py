@@ -30,8 +30,8 @@ MOST_NARROWER = 0.4
 
 _POSTURE = 0.2  # s, standard deviation of the Gaussian that separates posture from articulation (-3 dB at 0.7 Hz)
 _FULLY_WIDER = 0.010  # m: an emotion that parts the lips by this much on a resting face opens the mouth most
-_SHUT = 0.02  # a jaw that is open by less is shut
-_SHUT = 0.003  # m: lips of a clip that never come nearer than this are open
+_JAW_SHUT = 0.02  # a jaw that is open by less is shut
+_LIPS_APART = 0.003  # m: lips of a clip that never come nearer than this are open
 _OPEN = 0.004  # m: a mouth that nobody opens further in the clip counts as this open
 _MOUTH = tuple(name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth", "tongue", "cheekPuff")))
 _OPENERS = (
@@ -108,13 +108,14 @@ def keep_gaps(source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity 
     opening = np.maximum(gap, 0).mean(1)
     size = np.linalg.norm(opening)
     wider = float(np.clip(np.linalg.norm(asked) / size, 1 / (1 + MOST_WIDER), 1 + MOST_WIDER)) if size else 1.0
+    opening = _beyond_closed(opening)
     usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
     total[:, [jaw, lips]] = own[:, [jaw, lips]]
     closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
     excess = total @ gaps + rest - wider * gap
     opens, closes = gaps[jaw].mean(), -gaps[lips].mean()
     by_jaw = (1 - closed) * excess.mean(1)
-    released = np.clip(-by_jaw, 0, closes * total[:, lips]) * np.clip(1 - total[:, jaw] / _SHUT, 0, 1)
+    released = np.clip(-by_jaw, 0, closes * total[:, lips]) * np.clip(1 - total[:, jaw] / _JAW_SHUT, 0, 1)
     by_jaw += released  # lips that hold a gap over a shut jaw let go before it opens
     moved = np.clip(-by_jaw / opens, -total[:, jaw], 1 - total[:, jaw])
     by_lips = closed * excess.max(1) + by_jaw + moved * opens - released  # no pair of closed lips is left apart
@@ -159,10 +160,7 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     """``(T, 52)`` the source's articulation with a posture over it, and the source's gap between the lips."""
     gaps, rest = _gaps("lips", identity)
     gap = np.maximum(own @ gaps + rest, 0)  # (T, P) of the source
-    opening = gap.mean(1)
-    # Faces whose lips the rig has apart when they touch: the smallest gap of the clip is a closed mouth's.
-    shut = min(float(np.percentile(opening, 2)), _SHUT) if len(opening) else 0.0
-    opening = np.maximum(opening - shut, 0)
+    opening = _beyond_closed(gap.mean(1))
     change = np.array(change)
     wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, 0, 1) * MOST_WIDER
     openers, wideners = ([_INDEX[name] for name in names] for names in (_OPENERS, _WIDENERS))
@@ -183,6 +181,12 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     total[:, _INDEX["mouthClose"]] = np.minimum(shut, 1)
     total[:, _INDEX["jawOpen"]] = np.clip(total[:, _INDEX["jawOpen"]] + lacking / jaw, 0, 1)
     return np.asarray(total, np.float32)
+
+
+def _beyond_closed(opening: Array) -> Array:
+    """Openings ``(T,)`` less that of a closed mouth: there are faces whose lips the rig has apart when they touch."""
+    closed = min(float(np.percentile(opening, 2)), _LIPS_APART) if len(opening) else 0.0
+    return np.asarray(np.maximum(opening - closed, 0))
 
 
 def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
