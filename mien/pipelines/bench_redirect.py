@@ -39,7 +39,6 @@ def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> B
 
     Raises:
         InputError: if the portrait cannot be used.
-        MissingExtraError: if PyTorch is not installed.
     """
     from mien.media.image import read_image
     from mien.motion.ned_reversible import style_of, translate
