@@ -9,8 +9,11 @@ import torch
 from PIL import Image
 
 from mien.errors import InputError
+from mien.media.image import read_image
 from mien.media.weights import load_header
+from mien.perception.landmarks import MediapipeBackend
 from mien.rendering.ganmut import CARD, LABELS, GanmutConfig, GanmutEditor, LinearGenerator, load_ganmut, save_ganmut
+from mien.rendering.paste import GANMUT_MARGIN, FaceSquare
 from mien.training.datasets.emotion_pictures import open_pictures
 from mien.training.options import TrainGanmutOptions
 from mien.training.recipes.ganmut import UprightFaces, run, split
@@ -40,6 +43,15 @@ def crops(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("crops") / "faces"
     UprightFaces(folder, open_pictures(faces))
     return folder
+
+
+def test_faces_are_cut_out_as_restyle_cuts_them(faces, crops):
+    found = UprightFaces(crops, open_pictures(faces))
+    picture = read_image(found.pictures[0].path)
+    square = FaceSquare.around(MediapipeBackend().detect(picture)[0], GANMUT_MARGIN, upright=True)
+    seen = np.asarray(Image.fromarray(square.cut(picture)).resize((128, 128), Image.Resampling.BILINEAR), float)
+    assert found[0].shape == (128, 128, 3)
+    assert np.abs(found[0] - seen).mean() < 3
 
 
 def options(faces, folder, **changed):

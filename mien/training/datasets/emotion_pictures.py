@@ -14,10 +14,9 @@ import numpy as np
 
 from mien.direction import ALIASES
 from mien.errors import FormatError, InputError
-from mien.media.image import read_image, require_file
-from mien.media.output import atomic_output
+from mien.media.image import read_image, require_file, write_image
 from mien.progress import Progress, track
-from mien.types import Emotion, Frame
+from mien.types import Array, Emotion, Frame
 
 if TYPE_CHECKING:
     from mien.perception.landmarks import MediapipeBackend
@@ -164,26 +163,26 @@ class FaceCrops:
             raise InputError(f"none of {len(pictures)} pictures shows a face", "give pictures of faces")
 
     def _make(self, path: Path, source: Path, backend: MediapipeBackend) -> None:
-        from PIL import Image
+        picture = read_image(source)
+        faces = backend.detect(picture)
+        if faces:
+            write_image(path, self._cut(picture, faces[0]))
+        else:
+            path.with_suffix(".none").touch()
 
+    def _cut(self, picture: Frame, landmarks: Array) -> Frame:
+        """``(SIDE, SIDE, 3)`` the crop around the face with these landmarks ``(478, 3)`` px."""
         from mien.face.rig import load_rig
         from mien.perception.emonet import EmoNetConfig, crop_face
 
-        picture = read_image(source)
-        faces = backend.detect(picture)
-        if not faces:
-            path.with_suffix(".none").touch()
-            return
-        points = faces[0][load_rig().landmark_indices_68]
         config = EmoNetConfig(size=self.SIDE, crop=EmoNetConfig().crop * self.SIDE / self.INNER)
-        with atomic_output(path) as temporary:
-            Image.fromarray(crop_face(picture, points, config)).save(temporary)
+        return crop_face(picture, landmarks[load_rig().landmark_indices_68], config)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Frame:
-        """``(384, 384, 3)``."""
+        """``(SIDE, SIDE, 3)``."""
         return read_image(self._paths[index])
 
 

@@ -17,10 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mien.errors import InputError, NoFaceError
-from mien.media.image import read_image, write_image
+from mien.errors import InputError
+from mien.media.image import write_image
 from mien.media.sheet import contact_sheet
-from mien.perception.landmarks import MediapipeBackend
 from mien.progress import Progress
 from mien.rendering.ganmut import (
     GAUSSIAN_WEIGHTS,
@@ -42,7 +41,7 @@ from mien.rendering.paste import GANMUT_MARGIN, FaceSquare
 from mien.training.datasets.emotion_pictures import FaceCrops, LabelledPicture, open_pictures
 from mien.training.loop import Schedule, fit
 from mien.training.options import TrainGanmutOptions, TrainGanmutResult
-from mien.types import Frame
+from mien.types import Array, Frame
 
 WEIGHTS = "ganmut.safetensors"
 """Name of the finished generator in the folder of a run."""
@@ -57,17 +56,8 @@ class UprightFaces(FaceCrops):
 
     SIDE = 128
 
-    def _write(self, path: Path, source: Path, backend: MediapipeBackend) -> None:
-        import cv2
-
-        if path.with_suffix(".none").exists():
-            raise NoFaceError(f"{source}: no face found")
-        picture = read_image(source)
-        faces = backend.detect(picture)
-        if not faces:
-            raise NoFaceError(f"{source}: no face found")
-        crop = FaceSquare.around(faces[0], GANMUT_MARGIN, upright=True).cut(picture)
-        write_image(path, np.asarray(cv2.resize(crop, (self.SIDE, self.SIDE), interpolation=cv2.INTER_AREA), np.uint8))
+    def _cut(self, picture: Frame, landmarks: Array) -> Frame:
+        return _sized(FaceSquare.around(landmarks, GANMUT_MARGIN, upright=True).cut(picture), self.SIDE)
 
 
 def run(
