@@ -73,15 +73,7 @@ def fit_motion(
         return replace(still, expression=expression, jaw_pose=jaw), left
     flat = basis.reshape(len(basis), -1).astype(np.float64)
     change = (vertices - neutral).astype(np.float64).reshape(len(vertices), -1)
-    # The same minimum with as few rows as there are names.
-    weights = non_negative(*_compressed(flat, change))
+    axes, triangle = np.linalg.qr(flat.T)  # the same minimum with as many rows as shapes instead of three per vertex
+    weights = non_negative(triangle.T, change @ axes)
     rest = (change - weights @ flat).reshape(vertices.shape)
     return replace(still, expression=weights.astype(np.float32)), np.sqrt((rest**2).sum(-1).mean(-1)).astype(np.float32)
-
-
-def _compressed(
-    basis: np.ndarray[tuple[int, ...], np.dtype[np.float64]], targets: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """A problem of least squares turned into the space of its columns, where it has as many rows as columns."""
-    axes, triangle = np.linalg.qr(basis.T)
-    return triangle.T, targets @ axes

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -165,14 +165,11 @@ def read_flame(path: str | Path, *, landmarks: str | Path | None = None, masks: 
     except (ValueError, TypeError, IndexError) as error:
         raise FormatError(f"{path}: no FLAME model ({error})", _ORIGINAL) from error
     own = {key: content[key] for key in content if key.startswith(("landmarks_", "mask_"))}
-    return FlameModel(
-        **{name: getattr(model, name) for name in _FIELDS},
+    return replace(
+        model,
         landmarks=read_landmarks(landmarks) if landmarks else _stored_landmarks(own),
         masks=read_masks(masks) if masks else _stored_masks(own),
     )
-
-
-_FIELDS = ("template", "triangles", "identity_basis", "expression_basis", "skeleton", "source")
 
 
 def _model(content: Mapping[str, Any], n_identity: int, source: Mapping[str, str]) -> FlameModel:

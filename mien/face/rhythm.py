@@ -41,6 +41,12 @@ def bumps(n_frames: int, fps: float, times: Sequence[float], heights: Sequence[f
     return curve.astype(np.float32)
 
 
+def smooth_step(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """0 below 0, 1 above 1, and level at both ends."""
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))
+
+
 def smooth(curve: npt.ArrayLike, fps: float, seconds: float) -> Array:
     """A ``(T,)`` curve blurred with a raised-cosine window ``seconds`` wide; the ends are held."""
     values = np.asarray(curve, np.float64)

@@ -16,6 +16,7 @@ _INNER_LIP_PAIRS = ((81, 178), (13, 14), (311, 402))
 _FACE_ENDS = (10, 152)
 # Corners, then pairs of upper and lower lid; the subject's right eye first.
 _LIDS = (((33, 133), ((160, 144), (158, 153))), ((263, 362), ((387, 373), (385, 380))))
+_RIGID = [168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 234, 454]  # nose bridge, eye corners, temples
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))  # the subject's right, left
 
 MOUTH_68 = slice(48, 68)
@@ -160,6 +161,3 @@ def _rigid_motion(
     u[:, :, -1] *= np.sign(np.linalg.det(u @ vt))[:, None]
     scale = np.linalg.norm(centred, axis=(1, 2)) / np.linalg.norm(still)
     return u @ vt, scale, middle
-
-
-_RIGID = [168, 6, 197, 195, 33, 133, 362, 263, 127, 356, 234, 454]  # nose bridge, eye corners, temples

@@ -13,6 +13,8 @@ from mien.types import Phone
 BILABIALS = frozenset({"P", "B", "M"})
 """The sounds for which the lips must close."""
 
+_SHUT = 0.2  # what is left of the aspect ratio when the lids touch: landmarks stand on the lids' edges
+
 
 def average_expression_distance(truth: npt.ArrayLike, other: npt.ArrayLike) -> float:
     """AED: ``mean_t Σ_k |x - y|`` of expression coefficients, in units of the coefficients.
@@ -82,9 +84,6 @@ def closure_from_openness(openness: npt.ArrayLike, fps: float, window: float = 2
     ratio = ratio if ratio.ndim == 1 else ratio.mean(1)
     wide = percentile_filter(ratio, 80, size=max(3, round(window * fps) | 1), mode="nearest")
     return np.asarray(np.clip((1 - ratio / np.maximum(wide, 1e-6)) / (1 - _SHUT), 0, 1))
-
-
-_SHUT = 0.2  # what is left of the aspect ratio when the lids touch: landmarks stand on the lids' edges
 
 
 def blinks_of(closure: npt.ArrayLike, fps: float, close: float = 0.5, reopen: float = 0.3) -> list[Blink]:

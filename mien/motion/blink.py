@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mien.direction import BlinkEvent
-from mien.face.rhythm import pauses
+from mien.face.rhythm import pauses, smooth_step
 from mien.types import Array, FaceMotion, SpeechFeatures
 
 NATURAL_RATE = 15.0
@@ -89,9 +89,8 @@ def blinks(n_frames: int, fps: float, events: Sequence[BlinkEvent]) -> FaceMotio
         closed = round((event.time + closing) * fps) / fps
         first, last = max(int((closed - event.duration) * fps), 0), int((closed + event.duration) * fps) + 1
         since = np.arange(first, min(last, n_frames)) / fps - closed
-        s = np.where(since < 0, 1 + since / closing, 1 - since / (event.duration - closing))
-        s = np.clip(s, 0, 1)
-        curve = (s * s * (3 - 2 * s)).astype(np.float32)
+        shut = np.where(since < 0, 1 + since / closing, 1 - since / (event.duration - closing))
+        curve = smooth_step(shut).astype(np.float32)
         for side in lids:
             if event.side in ("both", side):
                 part = lids[side][first:last]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mien.face.rhythm import smooth_step
 from mien.motion.visemes import ARTICULATORS, CLOSING, VISEMES
 from mien.types import Array, FaceMotion, Phone, SpeechFeatures
 
@@ -87,7 +88,7 @@ def closure_frames(speech: SpeechFeatures) -> Array:
         if phone.symbol in CLOSING:
             low, high = np.searchsorted(at, (phone.start - _REACH, phone.end + _REACH))
             away = np.abs(at[low:high] - (phone.start + phone.end) / 2) - hold
-            np.maximum(closure[low:high], _smooth_step(1 - away / _RAMP), out=closure[low:high])
+            np.maximum(closure[low:high], smooth_step(1 - away / _RAMP), out=closure[low:high])
     return np.asarray(closure, np.float32)
 
 
@@ -111,7 +112,7 @@ def _articulation(speech: SpeechFeatures) -> Array:
         total[low:high] += dominance
     curves = weighted / total
     curves[:, ARTICULATORS.index("jaw")] *= _jaw_effort(speech, time)
-    curves = _smoothed(curves) * _speaking(speech.phones, time)[:, None]
+    curves = _gaussian(curves, _SMOOTH) * _speaking(speech.phones, time)[:, None]
     at = np.arange(len(speech)) / speech.fps + _LEAD
     return np.stack([np.interp(at, time, curve) for curve in curves.T], axis=1).astype(np.float32)
 
@@ -130,24 +131,14 @@ def _speaking(phones: tuple[Phone, ...], time: Curves) -> Array:
             low, high = np.searchsorted(time, (phone.start - _OPENING, phone.end + _CLOSING_TIME))
             part = time[low:high]
             inside = np.minimum(1 - (phone.start - part) / _OPENING, 1 - (part - phone.end) / _CLOSING_TIME)
-            np.maximum(gate[low:high], _smooth_step(inside), out=gate[low:high])
+            np.maximum(gate[low:high], smooth_step(inside), out=gate[low:high])
     return np.asarray(gate, np.float32)
-
-
-def _smoothed(curves: Curves) -> Array:
-    return _gaussian(curves, _SMOOTH)
 
 
 def _gaussian(curves: Curves, deviation: float) -> Array:
     from scipy.ndimage import gaussian_filter1d
 
     return np.asarray(gaussian_filter1d(curves, deviation * _RATE, axis=0, mode="nearest", truncate=4))
-
-
-def _smooth_step(x: Curves) -> Array:
-    """0 below 0, 1 above 1, and level at both ends."""
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _checked_gain(gain: npt.ArrayLike, n: int) -> Array:

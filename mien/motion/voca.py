@@ -21,7 +21,7 @@ Convention: metres at zero pose; frames per second are the model's own; speakers
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -291,7 +291,7 @@ class Voca:
         if speech.fps != self.config.fps or n != len(speech):
             rows = offsets.reshape(n, -1)
             offsets = resampled(rows, self.config.fps, speech.fps, len(speech)).reshape(len(speech), -1, 3)
-        return FaceMotion(**{f.name: getattr(still, f.name) for f in fields(still)} | {"offsets": offsets})
+        return replace(still, offsets=offsets)
 
     def check(self, speech: SpeechFeatures) -> None:
         """Refuse features the model cannot read.

@@ -100,7 +100,7 @@ def acoustic_phones(samples: Array, clip: Prosody) -> tuple[Phone, ...]:
 
     In speech, a frame is a hiss (``S``) when most energy lies above 3 kHz, a closed mouth (``M``) when the level dips
     and only the lowest band is left, else the vowel whose first two formants are nearest (means of men and women after
-    Hillenbrand et al. 1995, table V). Formants are the roots of a 12th-order linear prediction (Atal and Hanauer 1971).
+    Hillenbrand et al. 1995, table V). Formants are the roots of a 10th-order linear prediction (Atal and Hanauer 1971).
     The symbols stand for mouth shapes, not for what was said.
 
     Args:

@@ -15,7 +15,7 @@ Deviations, each for a reason:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,16 +181,8 @@ class DecaCoefficients:
     def motion(self, fps: float) -> FaceMotion:
         """Expression and rotations over time on the FLAME rig; the camera's shift is not a translation in metres."""
         n, n_expressions = self.expression.shape
-        return FaceMotion(
-            fps=fps,
-            rig="flame",
-            expression_names=tuple(f"expression_{i:02d}" for i in range(n_expressions)),
-            expression=self.expression,
-            jaw_pose=self.jaw_pose,
-            head_pose=self.head_pose,
-            eye_pose=np.zeros((n, 2, 3), np.float32),
-            translation=np.zeros((n, 3), np.float32),
-        )
+        still = FaceMotion.zeros(n, fps, "flame", [f"expression_{i:02d}" for i in range(n_expressions)])
+        return replace(still, expression=self.expression, jaw_pose=self.jaw_pose, head_pose=self.head_pose)
 
 
 def crop_from_image(landmarks_68: Array, config: DecaConfig | None = None) -> Array:

@@ -7,7 +7,7 @@ both be known from a picture, so the face is taken to be of average size and ``s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -173,16 +173,12 @@ def find_lid_closure(rig: Rig, landmarks: Array, found: npt.NDArray[np.bool_]) -
 
 def motion_from(rig: Rig, fps: float, expression: Array, gaze: Array, poses: Poses, camera: Array) -> FaceMotion:
     """A motion from what was found, given the per-frame cameras ``(T, 3)`` that its pixels shall be read with."""
-    n_frames = len(expression)
-    translation = np.zeros((n_frames, 3), np.float32)
+    translation = np.zeros((len(expression), 3), np.float32)
     translation[:, 0] = (poses.origin[:, 0] - camera[:, 1]) / camera[:, 0]
     translation[:, 1] = (poses.origin[:, 1] + camera[:, 2]) / camera[:, 0]
-    return FaceMotion(
-        fps=fps,
-        rig=rig.name,
-        expression_names=rig.expression_names,
+    return replace(
+        FaceMotion.zeros(len(expression), fps, rig.name, rig.expression_names),
         expression=expression,
-        jaw_pose=np.zeros((n_frames, 3), np.float32),
         head_pose=axis_angle_from_matrix(poses.rotation),
         eye_pose=gaze,
         translation=translation,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mien.errors import NoFaceError
 from mien.media.output import atomic_output
+from mien.media.person_folder import PersonClip
 from mien.metrics.motion import average_expression_distance
 from mien.metrics.pictures import average_pixel_distance, psnr, second_difference, ssim
 from mien.perception.tracking import track_video
@@ -30,7 +31,7 @@ from mien.training.datasets.person_frames import PersonFrames, Rows
 from mien.training.distributed import agreed, world
 from mien.training.loop import Log
 from mien.training.options import TrainRendererResult
-from mien.types import Frame, Portrait
+from mien.types import FaceMotion, Frame, Portrait
 
 Mask = npt.NDArray[np.bool_]
 
@@ -121,7 +122,7 @@ def measure(
     }
     figures["n_frames"] = len(rows)
     figures["flicker_ratio"] = _flicker_ratio(frames, rows, crops, drawn, masks)
-    figures["aed"] = _expression_distance(frames, rows, crops, drawn)
+    figures["aed"] = _expression_distance(frames, crops, drawn)
     order = np.argsort([s["face_psnr"] for s in scores["drawn"]])
     return figures, [int(rows[i]) for i in order[:_WORST]]
 
@@ -182,23 +183,23 @@ class _Baselines:
         return self._moved(WarpRenderer(self._portrait(start)), start, row)
 
     def _moved(self, renderer: WarpRenderer, start: int, row: int) -> Frame:
-        motion, _ = self._motion(row)
-        rest, _ = self._motion(start)
-        return next(renderer.render(relative(motion, rest)))
+        return next(renderer.render(relative(self._motion(row), self._motion(start))))
 
-    def _motion(self, row: int) -> tuple[Any, Any]:
-        clip = self._frames.person.clips[self._frames.clip[row]]
-        index = int(self._frames.index[row])
-        return clip.motion[index : index + 1], clip
+    def _place(self, row: int) -> tuple[PersonClip, int]:
+        """The clip that a frame is of, and its number there."""
+        return self._frames.person.clips[self._frames.clip[row]], int(self._frames.index[row])
+
+    def _motion(self, row: int) -> FaceMotion:
+        clip, index = self._place(row)
+        return clip.motion[index : index + 1]
 
     def _portrait(self, row: int) -> Portrait:
-        motion, clip = self._motion(row)
-        index = int(self._frames.index[row])
+        clip, index = self._place(row)
         left, top, side = clip.boxes[index]
         scale = self._frames.size / side
         camera = (clip.cameras[index] - np.array([0, left, top], np.float32)) * scale
         landmarks = (clip.landmarks[index] - np.array([left, top, 0], np.float32)) * scale
-        return Portrait(self._frames.crop(row), landmarks, clip.identity, motion, camera)
+        return Portrait(self._frames.crop(row), landmarks, clip.identity, self._motion(row), camera)
 
 
 def _flicker_ratio(
@@ -229,9 +230,7 @@ def _flicker_ratio(
     return round(float(np.mean(ours)) / max(float(np.mean(real)), 1e-6), 4) if real else float("nan")
 
 
-def _expression_distance(
-    frames: PersonFrames, rows: Rows, crops: Sequence[Frame], drawn: Sequence[Frame]
-) -> float | None:
+def _expression_distance(frames: PersonFrames, crops: Sequence[Frame], drawn: Sequence[Frame]) -> float | None:
     """AED between what tracking reads in the filmed and in the drawn crops; ``None`` if it finds no face in them."""
     fps = frames.person.clips[0].fps
     try:
