@@ -13,7 +13,7 @@ import math
 import pickletools
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -89,7 +89,7 @@ def read_pickle(path: str | Path) -> Any:
 
 def _parse(file: IO[bytes]) -> Any:
     """The next pickle of a stream; :func:`read_pickle` with its errors as they are."""
-    return _Builder().build(_read_instructions(file))
+    return _Builder().build(_Machine().run(file))
 
 
 _FAULTS = (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RecursionError, struct.error,
@@ -104,6 +104,88 @@ def _skip_npy_header(file: IO[bytes]) -> None:
         raise ValueError("an .npy of plain numbers, not of objects")
 
 
+_MARK = object()
+
+
+class _Machine:
+    """Carries out the instructions of a pickle; what they would have called becomes a :class:`_Made`."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, file: IO[bytes]) -> Any:
+        """The object tree that the next pickle of a stream describes."""
+        argument: Any
+        for opcode, argument, _ in pickletools.genops(file):
+            name = opcode.name
+            if name in _PUSHED:
+                self.stack.append(argument)
+            elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+                self.memo[int(argument)] = self.stack[-1]
+            elif name in ("BINGET", "LONG_BINGET", "GET"):
+                self.stack.append(self.memo[int(argument)])
+            elif name in _PUSHING:
+                self.stack.append(_PUSHING[name](self))
+            elif name in _CHANGING:
+                _CHANGING[name](self)
+            elif name == "GLOBAL":
+                self.stack.append(_Name(str(argument)))
+            elif name == "STOP":
+                (result,) = self.take(1)
+                if self.stack or result is _MARK:
+                    raise ValueError("values are left over")
+                return result
+            else:
+                raise _Refused(f"it uses the instruction {name}")
+        raise EOFError("cut off")
+
+    def take(self, n: int) -> tuple[Any, ...]:
+        """The last ``n`` values, off the stack."""
+        if n > len(self.stack):
+            raise IndexError("an instruction without its operands")
+        items = tuple(self.stack[len(self.stack) - n :])
+        del self.stack[len(self.stack) - n :]
+        return items
+
+    def since_mark(self) -> list[Any]:
+        """All values after the last mark, off the stack with it."""
+        at = len(self.stack) - 1
+        while self.stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise IndexError("a list without its beginning")
+        items = self.stack[at + 1 :]
+        del self.stack[at:]
+        return items
+
+    def call(self) -> Any:
+        maker, arguments = self.take(2)
+        if not isinstance(maker, _Name) or not isinstance(arguments, tuple):
+            raise _Refused("it calls something without a name")
+        if maker.path == "collections OrderedDict" and not arguments:
+            return {}  # filled by the instructions that follow
+        return _Made(maker.path, arguments)
+
+    def set_state(self) -> None:
+        (state,) = self.take(1)
+        if not isinstance(self.stack[-1], _Made):
+            raise _Refused("it changes something it has not made")
+        self.stack[-1].state = state
+
+    def add(self, items: Sequence[Any], kind: type) -> None:
+        """Put items into the container on top of the stack, which must be of this kind."""
+        container = _as(kind, self.stack[-1])
+        if kind is list:
+            container.extend(items)
+        else:
+            container.update(_pairs(items) if kind is dict else items)
+
+
+def _pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(items[::2], items[1::2], strict=True)
+
+
 _PUSHED = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
@@ -111,108 +193,44 @@ _PUSHED = frozenset({
 })  # fmt: skip
 """Instructions that push their own argument."""
 
-_MARK = object()
+_PUSHING: dict[str, Callable[[_Machine], Any]] = {
+    "NONE": lambda _: None,
+    "NEWTRUE": lambda _: True,
+    "NEWFALSE": lambda _: False,
+    "EMPTY_LIST": lambda _: [],
+    "EMPTY_TUPLE": lambda _: (),
+    "EMPTY_DICT": lambda _: {},
+    "EMPTY_SET": lambda _: set(),
+    "MARK": lambda _: _MARK,
+    "LIST": _Machine.since_mark,
+    "TUPLE": lambda machine: tuple(machine.since_mark()),
+    "DICT": lambda machine: dict(_pairs(machine.since_mark())),
+    "FROZENSET": lambda machine: frozenset(machine.since_mark()),
+    "TUPLE1": lambda machine: machine.take(1),
+    "TUPLE2": lambda machine: machine.take(2),
+    "TUPLE3": lambda machine: machine.take(3),
+    "DUP": lambda machine: machine.stack[-1],
+    "BINPERSID": lambda machine: _Made("persistent", machine.take(1)),
+    "STACK_GLOBAL": lambda machine: _Name(" ".join(map(str, machine.take(2)))),
+    "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.call,
+}
+"""Instructions that push what they make."""
 
-
-def _read_instructions(file: IO[bytes]) -> Any:
-    """The object tree that a pickle describes, with :class:`_Made` where it would have something called."""
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        at = len(stack) - 1
-        while stack[at] is not _MARK:
-            at -= 1
-            if at < 0:
-                raise IndexError("a list without its beginning")
-        items = stack[at + 1 :]
-        del stack[at:]
-        return items
-
-    def take(n: int) -> tuple[Any, ...]:
-        if n > len(stack):
-            raise IndexError("an instruction without its operands")
-        items = tuple(stack[len(stack) - n :])
-        del stack[len(stack) - n :]
-        return items
-
-    def pairs(items: list[Any] | tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
-        return zip(items[::2], items[1::2], strict=True)
-
-    simple: dict[str, Callable[[], Any]] = {
-        "NONE": lambda: None,
-        "NEWTRUE": lambda: True,
-        "NEWFALSE": lambda: False,
-        "EMPTY_LIST": list,
-        "EMPTY_TUPLE": tuple,
-        "EMPTY_DICT": dict,
-        "EMPTY_SET": set,
-        "MARK": lambda: _MARK,
-        "LIST": since_mark,
-        "TUPLE": lambda: tuple(since_mark()),
-        "DICT": lambda: dict(pairs(since_mark())),
-        "FROZENSET": lambda: frozenset(since_mark()),
-        "TUPLE1": lambda: take(1),
-        "TUPLE2": lambda: take(2),
-        "TUPLE3": lambda: take(3),
-        "DUP": lambda: stack[-1],
-        "BINPERSID": lambda: _Made("persistent", take(1)),
-        "STACK_GLOBAL": lambda: _Name(" ".join(map(str, take(2)))),
-    }
-
-    def call() -> Any:
-        maker, arguments = take(2)
-        if not isinstance(maker, _Name) or not isinstance(arguments, tuple):
-            raise _Refused("it calls something without a name")
-        if maker.path == "collections OrderedDict" and not arguments:
-            return {}  # filled by the instructions that follow
-        return _Made(maker.path, arguments)
-
-    simple["REDUCE"] = simple["NEWOBJ"] = call
-
-    def build() -> None:
-        (state,) = take(1)
-        if not isinstance(stack[-1], _Made):
-            raise _Refused("it changes something it has not made")
-        stack[-1].state = state
-
-    changing: dict[str, Callable[[], Any]] = {
-        "POP": lambda: take(1),
-        "POP_MARK": since_mark,
-        "APPEND": lambda: _as(list, stack[-2]).append(stack.pop()),
-        "APPENDS": lambda: (items := since_mark(), _as(list, stack[-1]).extend(items)),
-        "SETITEM": lambda: (items := take(2), _as(dict, stack[-1]).update(pairs(items))),
-        "SETITEMS": lambda: (items := since_mark(), _as(dict, stack[-1]).update(pairs(items))),
-        "ADDITEMS": lambda: (items := since_mark(), _as(set, stack[-1]).update(items)),
-        "MEMOIZE": lambda: memo.__setitem__(len(memo), stack[-1]),
-        "BUILD": build,
-        "PROTO": lambda: None,
-        "FRAME": lambda: None,
-    }
-
-    argument: Any
-    for opcode, argument, _ in pickletools.genops(file):
-        name = opcode.name
-        if name in _PUSHED:
-            stack.append(argument)
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            memo[int(argument)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[int(argument)])
-        elif name in simple:
-            stack.append(simple[name]())
-        elif name in changing:
-            changing[name]()
-        elif name == "GLOBAL":
-            stack.append(_Name(str(argument)))
-        elif name == "STOP":
-            (result,) = take(1)
-            if stack or result is _MARK:
-                raise ValueError("values are left over")
-            return result
-        else:
-            raise _Refused(f"it uses the instruction {name}")
-    raise EOFError("cut off")
+_CHANGING: dict[str, Callable[[_Machine], Any]] = {
+    "POP": lambda machine: machine.take(1),
+    "POP_MARK": _Machine.since_mark,
+    "APPEND": lambda machine: machine.add(machine.take(1), list),
+    "APPENDS": lambda machine: machine.add(machine.since_mark(), list),
+    "SETITEM": lambda machine: machine.add(machine.take(2), dict),
+    "SETITEMS": lambda machine: machine.add(machine.since_mark(), dict),
+    "ADDITEMS": lambda machine: machine.add(machine.since_mark(), set),
+    "MEMOIZE": lambda machine: machine.memo.__setitem__(len(machine.memo), machine.stack[-1]),
+    "BUILD": _Machine.set_state,
+    "PROTO": lambda _: None,
+    "FRAME": lambda _: None,
+}
+"""Instructions that change what is there."""
 
 
 def _as(kind: type, value: Any) -> Any:
@@ -376,7 +394,7 @@ def _torch_storage(content: bytes) -> AnyArray:
     storages: dict[str, AnyArray] = {}
     for _ in range(3):  # magic number, protocol, byte order of the machine
         _parse(file)
-    _Builder(storages).build(_read_instructions(file))
+    _Builder(storages).build(_Machine().run(file))
     for key in _parse(file):
         (count,) = struct.unpack("<q", file.read(8))
         dtype = storages[key].dtype

@@ -127,16 +127,9 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, memo
 
 def _bundle_entry(entry: memoryview) -> tuple[int, tuple[int, ...], int, int]:
     """Kind, shape, offset and bytes of a variable; numbers that are zero are left out in the file."""
-    kind = offset = size = 0
-    shape: tuple[int, ...] = ()
-    for number, value in _fields(entry):
-        if number == 2 and isinstance(value, memoryview):
-            shape = _shape(value)
-        elif isinstance(value, int):
-            kind, offset, size = (
-                value if number == field else old for field, old in ((1, kind), (4, offset), (5, size))
-            )
-    return kind, shape, offset, size
+    values = dict(_fields(entry))
+    kind, offset, size = (_number(values.get(field)) for field in (1, 4, 5))
+    return kind, _shape(values.get(2)), offset, size
 
 
 def _node(node: memoryview) -> tuple[str, str, memoryview | None]:
@@ -151,27 +144,17 @@ def _node(node: memoryview) -> tuple[str, str, memoryview | None]:
                 kind = bytes(value).decode()
             elif number == 5:
                 pair = dict(_fields(value))
-                key, attribute = pair.get(1), pair.get(2)
-                if isinstance(key, memoryview) and bytes(key) == b"value" and isinstance(attribute, memoryview):
-                    found = dict(_fields(attribute)).get(8)
-                    tensor = found if isinstance(found, memoryview) else None
+                key, attribute = _part(pair.get(1)), _part(pair.get(2))
+                if key == b"value" and attribute is not None:
+                    tensor = _part(dict(_fields(attribute)).get(8))
     return name, kind, tensor
 
 
 def _tensor(tensor: memoryview) -> Array | None:
     """A constant; ``None`` if it is of another kind or has no numbers."""
-    kind = 0
-    shape: tuple[int, ...] = ()
-    raw = listed = None
-    for number, value in _fields(tensor):
-        if number == 1 and isinstance(value, int):
-            kind = value
-        elif number == 2 and isinstance(value, memoryview):
-            shape = _shape(value)
-        elif number == 4 and isinstance(value, memoryview):
-            raw = value
-        elif number == 5 and isinstance(value, memoryview):
-            listed = value
+    values = dict(_fields(tensor))
+    kind, shape = _number(values.get(1)), _shape(values.get(2))
+    raw, listed = _part(values.get(4)), _part(values.get(5))
     if kind not in _DTYPES:
         return None
     if listed is not None and len(listed) == 4:  # a single number in the list stands for all
@@ -180,13 +163,20 @@ def _tensor(tensor: memoryview) -> Array | None:
     return None if numbers is None else _array(numbers, kind, shape)
 
 
-def _shape(shape: memoryview) -> tuple[int, ...]:
-    sizes = []
-    for number, dimension in _fields(shape):
-        if number == 2 and isinstance(dimension, memoryview):
-            size = dict(_fields(dimension)).get(1, 0)
-            sizes.append(size if isinstance(size, int) else 0)
-    return tuple(sizes)
+def _shape(shape: int | memoryview | None) -> tuple[int, ...]:
+    """Field 2 of a shape is a dimension, again and again; field 1 of that is its size."""
+    dimensions = [_part(value) for number, value in _fields(_part(shape) or b"") if number == 2]
+    return tuple(_number(dict(_fields(each)).get(1)) for each in dimensions if each is not None)
+
+
+def _number(value: int | memoryview | None) -> int:
+    """A field that holds a number; 0 where it is left out."""
+    return value if isinstance(value, int) else 0
+
+
+def _part(value: int | memoryview | None) -> memoryview | None:
+    """A field that holds bytes."""
+    return value if isinstance(value, memoryview) else None
 
 
 def _fields(message: memoryview | bytes) -> Message:
