@@ -92,6 +92,8 @@ def load_header(path: str | Path, kind: str) -> dict[str, Any]:
 def load_tensors(path: str | Path, part: str | None = None) -> dict[str, Tensor]:
     """A state dict from ``.safetensors`` or from a PyTorch checkpoint, on the CPU; nothing foreign is unpickled.
 
+    The prefix ``module.``, which training on several GPUs leaves, is taken off the names.
+
     Args:
         path: the checkpoint.
         part: the entry that holds the state dict, for checkpoints with several networks.
@@ -115,24 +117,23 @@ def load_tensors(path: str | Path, part: str | None = None) -> dict[str, Tensor]
         content = content.get(part) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise FormatError(f"{path}: holds no state dict{f' named {part}' if part else ''}", "use the official file")
-    return content
+    return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, what: str) -> None:
-    """Fill a network from a state dict, strictly; the prefix ``module.`` of several GPUs is taken off.
+    """Fill a network from a state dict, strictly.
 
     Raises:
         FormatError: if names or shapes differ; the message says which.
     """
     own = module.state_dict()
-    given = {key.removeprefix("module."): value for key, value in tensors.items()}
-    missing, strange = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
-    bent = sorted(key for key in own.keys() & given.keys() if own[key].shape != given[key].shape)
+    missing, strange = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    bent = sorted(key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape)
     kinds = (("lacks", missing), ("has the unknown", strange), ("has another shape of", bent))
     found = [f"{kind} {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else "") for kind, keys in kinds if keys]
     if found:
         raise FormatError(f"{path}: is no {what} checkpoint, it {'; it '.join(found)}", "use the official file")
-    module.load_state_dict(given, strict=True)
+    module.load_state_dict(tensors, strict=True)
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

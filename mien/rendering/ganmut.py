@@ -517,7 +517,7 @@ def load_ganmut(path: str | Path) -> LinearGenerator | GaussianGenerator:
         InputError: if the file is missing.
         FormatError: if it is no GANmut generator, is damaged, or would have to be unpickled.
     """
-    tensors = {key.removeprefix("module."): value for key, value in load_tensors(path).items()}
+    tensors = load_tensors(path)
     if {"conv1.weight", "conv2.weight"} <= tensors.keys():
         raise FormatError(f"{path}: is GANmut's discriminator", "use the file that ends in -G.ckpt beside it")
     space = next((tensors[key] for key in ("axes.weight", "mu.weight") if key in tensors), None)

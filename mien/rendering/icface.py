@@ -546,10 +546,9 @@ def save_icface(path: str | Path, network: Icface) -> None:
 def _official(path: Path) -> dict[str, Tensor]:
     """The state dict of an official file: beside the optimiser's in the newer release, alone in the older."""
     try:
-        tensors = load_tensors(path, "state_dict")
+        return load_tensors(path, "state_dict")
     except FormatError:
-        tensors = load_tensors(path)
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
+        return load_tensors(path)
 
 
 def _network_for(path: Path, tensors: dict[str, Tensor], prefix: str, *, has_encoder: bool) -> Icface:

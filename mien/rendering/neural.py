@@ -30,7 +30,7 @@ Convention: pictures are ``(N, C, H, W)``; conditions and masks in [0, 1], photo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -455,7 +455,20 @@ class NeuralRenderer:
 
 _GENERATORS = {config.n_frames * config.condition_planes: config for config in (HEAD2HEAD, NED)}
 _DISCRIMINATORS = {c.n_planes: c for c in (FRAME_DISCRIMINATOR, TEMPORAL_DISCRIMINATOR, NED_DISCRIMINATOR)}
-_TWINS = (".resnetblock_sequential.", ".conv_block.")
+_TWINS = (".resnetblock_sequential.", ".conv_block.")  # names of the same layers of a residual block
+
+
+def with_twins(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A generator's state dict with the layers of residual blocks under both names, where it has them under one."""
+    complete = dict(state)
+    for one, other in (_TWINS, reversed(_TWINS)):
+        complete |= {name.replace(one, other): value for name, value in state.items() if one in name}
+    return complete
+
+
+def without_twins(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A generator's state dict with those layers under one name only."""
+    return {name: value for name, value in state.items() if _TWINS[0] not in name}
 
 
 def load_generator(path: str | Path, *, stored_statistics: bool = False) -> Generator:
@@ -473,13 +486,9 @@ def load_generator(path: str | Path, *, stored_statistics: bool = False) -> Gene
         FormatError: if it holds no such generator, or more than tensors.
     """
     what = "head2head or NED generator"
-    tensors = {key.removeprefix("module."): value for key, value in load_tensors(path).items()}
+    tensors = with_twins(load_tensors(path))
     config = _GENERATORS[_planes(tensors, "model_down_seg.1.weight", path, what, _GENERATORS)]
     network = Generator(replace(config, stored_statistics=stored_statistics))
-    for key in network.state_dict():
-        twin = key.replace(*_TWINS) if _TWINS[0] in key else key.replace(_TWINS[1], _TWINS[0])
-        if key not in tensors and twin in tensors:
-            tensors[key] = tensors[twin]
     load_state(network, tensors, path, what)
     return network.eval()
 
@@ -495,7 +504,7 @@ def load_discriminator(path: str | Path) -> Discriminator:
         FormatError: if it holds no such discriminator, or more than tensors.
     """
     what = "head2head or NED discriminator"
-    tensors = {key.removeprefix("module."): value for key, value in load_tensors(path).items()}
+    tensors = load_tensors(path)
     network = Discriminator(_DISCRIMINATORS[_planes(tensors, "scale0_layer0.0.weight", path, what, _DISCRIMINATORS)])
     load_state(network, tensors, path, what)
     return network

@@ -19,7 +19,7 @@ from mien.engine import Engine, fast
 from mien.face.rig import load_rig
 from mien.media.weights import save_weights, stored_weights
 from mien.rendering.conditioning import Conditioner
-from mien.rendering.neural import VARIANTS, Generator, NeuralConfig, NeuralRenderer
+from mien.rendering.neural import VARIANTS, Generator, NeuralConfig, NeuralRenderer, with_twins, without_twins
 from mien.rendering.person import Framing, Wanted
 from mien.types import Array, FaceIdentity, Frame
 
@@ -28,7 +28,6 @@ NEURAL_FILE = "head2head.safetensors"
 
 NEURAL_FORMAT = 2  # 1 had head2head alone
 _HEADER = "mien.Head2HeadPerson"
-_TWIN = ".resnetblock_sequential."
 
 RIM = 1 / 16
 """Of the window's side: how far NED's variant draws beyond the face's outline."""
@@ -53,8 +52,6 @@ class NeuralPerson:
 
 def save_neural_person(path: str | Path, person: NeuralPerson) -> None:
     """Write ``.safetensors`` with the official names, so that ``load_generator`` reads one of official size too."""
-    state = person.generator.state_dict()
-    tensors = {name: value.detach().cpu().clone() for name, value in state.items() if _TWIN not in name}
     identity, framing, config = person.identity, person.framing, person.generator.config
     header = {
         "version": NEURAL_FORMAT,
@@ -68,7 +65,7 @@ def save_neural_person(path: str | Path, person: NeuralPerson) -> None:
         "middle": framing.middle.tolist(),
         "camera": framing.camera.tolist(),
     }
-    save_weights(path, tensors, _HEADER, header)
+    save_weights(path, without_twins(person.generator.state_dict()), _HEADER, header)
 
 
 def load_neural_person(path: str | Path) -> NeuralPerson:
@@ -87,8 +84,7 @@ def load_neural_person(path: str | Path) -> NeuralPerson:
     ) as (header, tensors):
         variant = VARIANTS[header.get("variant", "head2head")]
         generator = Generator(replace(variant, width=int(header["width"])))
-        twins = {name.replace(".conv_block.", _TWIN): value for name, value in tensors.items()}
-        generator.load_state_dict({**tensors, **twins})
+        generator.load_state_dict(with_twins(tensors))
         identity = FaceIdentity(header["rig"], np.array(header["betas"]), np.array(header["residual"]))
         framing = Framing(
             float(header["side"]), np.array(header["middle"], np.float32), np.array(header["camera"], np.float32)

@@ -56,6 +56,8 @@ from mien.rendering.neural import (
     temporal_groups,
     temporal_pictures,
     window_around,
+    with_twins,
+    without_twins,
 )
 from mien.rendering.neural_person import (
     NEURAL_FILE,
@@ -168,13 +170,11 @@ class Networks(nn.Module):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Without the second names that residual blocks have for the same weights."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if ".resnetblock_sequential." not in name}
+        return without_twins(super().state_dict(*args, **kwargs))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """What :meth:`state_dict` gave."""
-        twins = {name.replace(".conv_block.", ".resnetblock_sequential."): v for name, v in state_dict.items()}
-        return super().load_state_dict({**state_dict, **twins}, strict, assign)
+        return super().load_state_dict(with_twins(state_dict), strict, assign)
 
 
 @dataclass
