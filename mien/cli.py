@@ -204,6 +204,8 @@ def stoppable() -> Iterator[None]:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else EXIT_BAD_INPUT
@@ -249,8 +251,10 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
         family = [name for name in VERBS if name.startswith(f"{verb} ")]
         if family:
             raise InputError(f"{verb} what?", f"there are {', '.join(family)}")
-        close = difflib.get_close_matches(verb, VERBS, n=1)
-        raise InputError(f"no verb {verb!r}", f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}")
+        is_flag = verb.startswith("-")
+        close = difflib.get_close_matches(verb, ("--help", "--version") if is_flag else VERBS, n=1)
+        remedy = f"did you mean {close[0]}?" if close else "mien --help lists the verbs"
+        raise InputError(f"no {'option' if is_flag else 'verb'} {verb!r}", remedy)
     for flag, value in pairwise(arguments):
         if flag.startswith("-") and not value.strip():
             raise InputError(f"{flag} is given nothing", "is a variable of your shell empty?")
@@ -278,6 +282,17 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
     return parsed.options, parsed.run
 
 
+_NO_TYPE = r"no type matching \S*{} could be instantiated from \["
+_PLAINLY = (
+    (rf"(?:could not convert string to float: |{_NO_TYPE.format('FLOAT')})('.+')\]?", r"is \1; expected a number"),
+    (rf"(?:invalid literal .+ base 10: |{_NO_TYPE.format('INT')})('.+')\]?", r"is \1; expected a whole number"),
+    (rf"{_NO_TYPE.format('')}('.+')\]", r"is \1, which it does not take"),
+    (r"Error parsing (\S+):", r"\1"),
+    (r"invalid choice (.+) for argument '(?:options\.)?(\S+)'\. Expected one of \((.+)\)", r"\2 is \1; expected \3"),
+    (r"Missing value for argument '(?:-\w/)?(\S+)'\. Expected .+", r"\1 is given nothing"),
+)
+"""What tyro says in Python's words → the same in the user's."""
+
 _POSITIONAL = get_args(tyro.conf.Positional[Path])[1]  # the mark itself, which has no public name
 _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
@@ -289,8 +304,9 @@ def _explain_plainly(options_type: Any) -> None:
         hint = hints[field.name]
         bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         metavar = _metavar(bare)
-        if _POSITIONAL in marks:
+        if _POSITIONAL in marks and get_origin(bare) is not Literal:
             metavar = field.name.upper() + (" ..." if get_origin(bare) is tuple else "")
+            metavar = metavar if field.default is MISSING else f"[{metavar}]"
         unsaid = field.default in (None, (), "", MISSING) or field.default is False
         hints[field.name] = Annotated[hint, tyro.conf.arg(metavar=metavar, help_behavior_hint="" if unsaid else None)]
     options_type.__annotations__ = hints
@@ -327,7 +343,10 @@ def _in_one_line(box: str) -> str:
             flags = ", ".join(row.strip() for row in rows if re.match(r" {4}\S", row))  # descriptions stand further in
             says.append(f"{sentence} {flags}".strip())
     text = "; ".join(says) or " ".join(box.split())
-    return re.sub(r"-\w( \S+)?, (?=--)", "", text).rstrip(" .")  # of "-p PATH, --portrait PATH" the long form
+    text = re.sub(r"-\w( \S+)?, (?=--)", "", text).rstrip(" .")  # of "-p PATH, --portrait PATH" the long form
+    for said, plainly in _PLAINLY:
+        text = re.sub(said, plainly, text)
+    return text
 
 
 def _run(verb: str, options: Any, flags: RunFlags) -> int:
@@ -500,5 +519,6 @@ class _Lines:
             rate = (self._done - done) / (time.monotonic() - since)
             line = f"{self._name}: {self._done}" + (f" of {self._total}" if self._total else "") + f", {rate:.3g}/s"
             if self._total and rate:
-                line += f", {(self._total - self._done) / rate / 60:.0f} min left"
+                seconds = (self._total - self._done) / rate
+                line += f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
             print(line, file=sys.stderr, flush=True)

@@ -104,11 +104,24 @@ def test_help_imports_nothing_heavy(verb: str) -> None:
     assert run.stdout.splitlines()[-1] == "HEAVY"
 
 
-@pytest.mark.parametrize(("typed", "hint"), [("inspekt", "did you mean inspect?"), ("fly", "there are speak, ")])
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("inspekt", "did you mean inspect?"), ("fly", "mien --help lists"), ("train", "there are ")],
+)
 def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([typed]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"mien: error: no verb '{typed}'; ") and hint in error and error.count("\n") == 1
+    assert error.startswith("mien: error: ") and f"{typed}" in error and hint in error and error.count("\n") == 1
+
+
+def test_an_option_is_not_taken_for_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--versoin"]) == 2
+    assert capsys.readouterr().err == "mien: error: no option '--versoin'; did you mean --version?\n"
+
+
+def test_help_is_a_verb_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "inspect"]) == 0 and "usage: mien inspect" in capsys.readouterr().out
+    assert main(["help"]) == 0 and "usage: mien VERB" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -118,6 +131,11 @@ def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str])
         (["export", "-i", "a.npz", "-o", "a.csv", "--fps", "fast"], "--fps"),
         (["play", "--fualt", "none"], "--fault"),
         (["inspect"], "FILE"),
+        (["export", "-i", "a.npz", "-o", "a.csv", "--fps", "fast"], "--fps is 'fast'; expected a number"),
+        (["export", "-i", "a.npz", "-o", "a", "--blinks", "1.5"], "--blinks is '1.5'; expected a whole number"),
+        (["export", "-i", "a.npz", "-o", "a", "--mesh", "stl"], "--mesh is 'stl'; expected 'obj', 'ply'"),
+        (["export", "-i"], "--input is given nothing"),
+        (["prepare", "a.mp4", "-o", "a", "--jobs", "two"], "--jobs is 'two'; expected a whole number"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +249,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
             stage.advance()
     lines = capsys.readouterr().err.splitlines()
     assert 1 <= len(lines) <= 3
-    assert re.fullmatch(r"render: 1\d\d of 200, 0\.\d+/s, \d+ min left", lines[0])
+    assert re.fullmatch(r"render: 1\d\d of 200, 0\.\d+/s, \d+ (min|s) left", lines[0])
 
 
 def test_a_short_job_says_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:

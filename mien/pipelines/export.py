@@ -22,7 +22,7 @@ _TURNS = ("nod", "turn", "tilt")  # about x, y and z
 class ExportOptions:
     """Write a motion in another program's format, by the ending of -o.
 
-    .csv is Live Link Face, .npz mien's own, .glb an animated glTF mesh with named morph targets, .flame.npz FLAME's
+    A .csv is Live Link Face, .npz mien's own, .glb an animated glTF mesh with named morph targets, .flame.npz FLAME's
     coefficients, and a folder (no ending) gets one mesh per frame.
     """
 
