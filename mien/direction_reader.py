@@ -150,16 +150,16 @@ class _Node:
             raise DirectionError(f"{self.where}: expected one value, found {self._found()}")
         return str(self.value).strip()
 
-    def number(self) -> float:
+    def number(self, kind: str = "a number") -> float:
         text = self.text()
         try:
             return float(text)
         except ValueError:
-            raise DirectionError(f"{self.where}: expected a number, found {text!r}") from None
+            raise DirectionError(f"{self.where}: expected {kind}, found {text!r}") from None
 
     def seconds(self) -> float:
         """A time: ``1.2`` or ``1.2s``."""
-        return _Node(self.text().removesuffix("s"), self.where).number()
+        return _Node(self.text().removesuffix("s"), self.where).number("seconds, as in 1.2s")
 
     def _found(self) -> str:
         return f"a {self.kind}" if self.kind != "text" else repr(self.value)
@@ -190,10 +190,16 @@ def _emotion_key(node: _Node) -> EmotionKey:
         time, body = _timed(node)
     text = body.text()
     with body.located():
-        if match := re.fullmatch(r"va\s*\((.*)\)", text):
+        if match := re.fullmatch(r"va\s*\((.*)\)(.*)", text):
+            if match[2]:
+                raise DirectionError(f"va takes no intensity, found {match[2]!r}", "its distance from 0,0 is one")
             return EmotionKey(time, va=_point([part.number() for part in _Node(match[1], body.where).items()]))
-        label, _, intensity = text.partition(":")
-        amount = _Node(intensity, body.where).number() if intensity else 1.0
+        label, colon, intensity = text.partition(":")
+        if not label.strip():
+            raise DirectionError("a part names no emotion", "write it as in 1.2s:happy:0.9")
+        if re.fullmatch(r"[-+.\d\s]+", label):
+            raise DirectionError(f"time {label!r} without its s", f"write {label.strip()}s:{intensity or 'happy'}")
+        amount = _Node(intensity, body.where).number() if colon else 1.0
         return EmotionKey(time, label.strip(), amount)
 
 

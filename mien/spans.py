@@ -95,7 +95,7 @@ def parse_spans(text: str) -> tuple[EmotionSpan, ...]:
 
 
 def _span(part: str) -> EmotionSpan:
-    match = re.fullmatch(r"(?:([\d.]+)\s*s?\s*-\s*([\d.]+)\s*s\s*(?::|$))?(.*)", part)
+    match = re.fullmatch(r"(?:([\d.]+)\s*s?\s*-\s*([\d.]+)(?:\s*s?\s*:|\s*s$))?(.*)", part)
     assert match is not None  # the last group takes anything
     try:
         start, end = (float(match[1]), float(match[2])) if match[1] else (0.0, math.inf)

@@ -16,6 +16,7 @@ def test_the_short_form() -> None:
     assert (second.start, second.end, second.emotion.va) == (6, 9.5, (-0.6, 0.7))
     (whole,) = parse_spans("angry")
     assert (whole.start, whole.emotion.label) == (0, "anger") and whole.end == np.inf
+    assert parse_spans("2-5:happy:0.8") == parse_spans("2s-5s:happy:0.8")
     (bare,) = parse_spans("2s-5s:0.7")
     assert (bare.emotion, bare.intensity) == (None, 0.7)
 
@@ -29,6 +30,7 @@ def test_the_short_form() -> None:
         ("2s-5s:happy:1.5", "allowed: 0 to 1"),
         ("2s-5s:1.5", "allowed: 0 to 1"),
         ("2.5.1s-5s:happy", "2s-5s:happy:0.8"),
+        ("-1s-1s:happy", "expected seconds, as in 1.2s, found '-1s-1'"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, says: str) -> None:

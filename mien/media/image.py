@@ -65,7 +65,7 @@ def read_image(path: str | Path, *, max_side: int = MAX_SIDE) -> Frame:
     except Image.DecompressionBombError:
         raise _too_large(path, "") from None
     except UnidentifiedImageError:
-        raise FormatError(f"{path}: not a picture", _remedy_for_no_picture(path)) from None
+        raise _no_picture(path) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise FormatError(f"{path}: the picture is damaged ({error})", "save or download it again") from error
     if max(picture.size) > max_side:
@@ -126,6 +126,8 @@ def require_file(path: str | Path, kind: str) -> Path:
     """
     path = Path(path)
     try:
+        if str(path) == "-":
+            raise InputError(f"-: a {kind} is read from a file, not from a pipe", "save it and name the file")
         if path.is_dir():
             raise InputError(f"{path}: is a folder, not a {kind}", "name the file itself")
         with path.open("rb") as file:
@@ -183,13 +185,21 @@ def _in_srgb(picture: Any) -> Any:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
             return picture
+        if source.profile.xcolor_space.strip() == "RGB":
+            picture = picture.convert("RGB")  # a grey picture that kept the profile it had in colour
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         log.warning("colour profile of the picture cannot be used (%s); colours may be a little off", error)
         return picture
 
 
-def _remedy_for_no_picture(path: Path) -> str:
-    if path.suffix.lower() in VIDEO_ENDINGS:
-        return "it looks like a video; save one of its frames as a picture first"
-    return "give a PNG, JPEG, WebP, TIFF or BMP file"
+def _no_picture(path: Path) -> FormatError:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
+        return FormatError(f"{path}: pictures in HEIC, as iPhones keep them, are not read", "save it as JPEG first")
+    if path.suffix.lower() in VIDEO_ENDINGS or head[4:8] == b"ftyp":
+        remedy = "it looks like a video; save one of its frames as a picture first"
+    else:
+        remedy = "give a PNG, JPEG, WebP, TIFF or BMP file"
+    return FormatError(f"{path}: not a picture", remedy)

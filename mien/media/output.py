@@ -64,6 +64,8 @@ def check_output(path: str | Path, *, folder: bool = False, inputs: Iterable[Pat
         OutputError: if it cannot be written, or something stands there that must not be replaced.
     """
     path = Path(path)
+    if str(path) == "-":
+        raise OutputError("-: results are written to files, not to a pipe", "name a file with -o")
     try:
         target = path.resolve()
         if any(source is not None and source.resolve() == target for source in inputs):

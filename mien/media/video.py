@@ -148,7 +148,7 @@ class VideoReader:
             ) from error
         if container.format.name.endswith(("image2", "_pipe")):
             container.close()
-            raise FormatError(f"{self.path}: is a picture, not a video", "give a video, or use -p for a portrait")
+            raise FormatError(f"{self.path}: is a picture, not a video", "give a video")
         if container.format.name == "tty":
             container.close()
             raise FormatError(f"{self.path}: is text, not a video", "give an MP4, MOV, MKV, WebM or AVI file")
@@ -289,9 +289,12 @@ def _start_of_sound(container: Any) -> float:
 
 
 def _constant_rate(path: Path, stream: Any) -> float:
-    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    average, guessed = stream.average_rate, stream.guessed_rate
+    rates = [average, guessed, stream.base_rate]
     if stream.codec_context.name == "gif":  # FFmpeg's average is wrong there
         rates.reverse()
+    elif average and guessed and abs(average / guessed - 1) < 0.02:
+        rates.insert(0, guessed)  # of a short clip the average is a little off, for the last frame's length counts
     for rate in rates:
         if rate is not None and 1 <= rate <= 240:
             return float(rate)

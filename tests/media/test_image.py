@@ -8,7 +8,7 @@ import pytest
 from media_samples import scene
 from PIL import Image, ImageCms
 
-from mien.errors import InputError, OutputError
+from mien.errors import FormatError, InputError, OutputError
 from mien.media.image import BACKDROP, MAX_SIDE, read_image, write_image
 from mien.media.provenance import SOURCE_TYPE, provenance, read_provenance, to_xmp
 
@@ -79,6 +79,27 @@ def test_colour_profile_is_applied(tmp_path: Path, caplog: pytest.LogCaptureFixt
     Image.fromarray(scene()).save(tmp_path / "b.png", icc_profile=b"not a profile")
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), scene())
     assert "colour profile" in caplog.text
+    caplog.clear()
+    grey = scene().mean(-1).astype(np.uint8)
+    Image.fromarray(grey).save(
+        tmp_path / "c.png", icc_profile=bytes(swapped)
+    )  # as programs keep it that take colour out
+    assert np.abs(read_image(tmp_path / "c.png") - grey[..., None].astype(int)).max() <= 2
+    assert not caplog.text
+
+
+def test_what_is_no_picture_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    for head, says in (
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x18ftypisom", "looks like a video"),
+        (b"hi", "PNG, JPEG"),
+    ):
+        path.write_bytes(head)
+        with pytest.raises(FormatError, match=says):
+            read_image(path)
+    with pytest.raises(InputError, match="pipe"):
+        read_image("-")
 
 
 def test_transparent_pixels_show_mid_grey(tmp_path: Path) -> None:

@@ -218,6 +218,22 @@ def test_variable_rate_is_evened_out(tmp_path: Path) -> None:
     assert [place_of_square(frame) for frame in video] == [0, 1, 2, 2, 2, 3, 5, 6]
 
 
+def test_the_length_of_the_last_frame_does_not_bend_the_rate(tmp_path: Path) -> None:
+    path = tmp_path / "steady.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)  # a camera that said 30, gave 25
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        for index in range(30):
+            picture = av.VideoFrame.from_ndarray(scene(index), format="rgb24")
+            picture.pts, picture.time_base = index * 3600, Fraction(1, 90_000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    video = VideoReader(path)
+    assert video.fps == 25
+    assert [place_of_square(frame) for frame in video] == [place_of_square(scene(i)) for i in range(30)]
+
+
 def test_reader_can_be_read_twice(clip: Path) -> None:
     video = VideoReader(clip)
     assert len(list(video)) == len(list(video)) == 25
