@@ -145,7 +145,7 @@ def _node(node: memoryview) -> tuple[str, str, memoryview | None]:
             elif number == 5:
                 pair = dict(_fields(value))
                 key, attribute = _part(pair.get(1)), _part(pair.get(2))
-                if key == b"value" and attribute is not None:
+                if key is not None and bytes(key) == b"value" and attribute is not None:
                     tensor = _part(dict(_fields(attribute)).get(8))
     return name, kind, tensor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 
 from mien.direction import Direction
 from mien.evaluation.evaluate import EvaluateOptions, evaluate
-from mien.pipelines.bench_row import BenchRow, table
+from mien.pipelines.bench_row import BenchRow, table, timed
 from mien.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,20 +32,14 @@ class EvaluateBench:
     def rows(self) -> list[BenchRow]:
         """Two lines of the table of everything."""
         return [
-            _row("evaluate", f"{SECONDS} s of {SIDE} px", self.alone),
-            _row("evaluate --truth", f"{SECONDS} s of {SIDE} px", self.against),
+            BenchRow.of(job, f"{SECONDS} s of {SIDE} px", SECONDS * FPS, seconds)
+            for job, seconds in (("evaluate", self.alone), ("evaluate --truth", self.against))
         ]
 
     def __str__(self) -> str:
         lines = [f"{name}: {np.median(seconds):.1f} s for {SECONDS} s of {SIDE} px video"
                  for name, seconds in (("alone", self.alone), ("against a truth", self.against))]  # fmt: skip
         return "\n".join([table(self.rows), "", *lines])
-
-
-def _row(job: str, setting: str, seconds: list[float]) -> BenchRow:
-    middle = float(np.median(seconds))
-    spread = (max(seconds) - min(seconds)) / middle if len(seconds) > 1 else None
-    return BenchRow(job, setting, SECONDS * FPS / middle, spread)
 
 
 def bench_evaluate(options: BenchOptions, progress: Progress) -> EvaluateBench:
@@ -81,8 +74,6 @@ def bench_evaluate(options: BenchOptions, progress: Progress) -> EvaluateBench:
         with progress.stage("evaluate", 2 * options.repeats) as stage:
             for _ in range(options.repeats):
                 for job, runs in zip((alone, against), seconds, strict=True):
-                    start = time.perf_counter()
-                    evaluate(job)
-                    runs.append(time.perf_counter() - start)
+                    runs.append(timed(lambda: evaluate(job)))  # noqa: B023  (run at once)
                     stage.advance()
     return EvaluateBench(*seconds)

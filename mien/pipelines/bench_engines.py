@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mien.pipelines.bench_row import BenchRow
+from mien.pipelines.bench_row import BenchRow, middle_and_spread
 from mien.progress import Progress, track
 
 if TYPE_CHECKING:
@@ -106,14 +105,14 @@ def compare(
             if run >= 0:  # the first one warms up
                 seconds[engine].append(time.perf_counter() - start)
                 answers[engine].append(answer)
-    middle = {engine: statistics.median(times) for engine, times in seconds.items()}
-    chosen = best_engine(int8=int8)
+    middles = {engine: middle_and_spread(times) for engine, times in seconds.items()}
+    chosen, plain = best_engine(int8=int8), middles["float32"][0]
     return [
         EngineRow(
-            name, engine, engine == chosen, pictures / middle[engine], middle["float32"] / middle[engine],
-            (max(times) - min(times)) / middle[engine], loss(answers["float32"], answers[engine]),
+            name, engine, engine == chosen, pictures / middle, plain / middle, spread,
+            loss(answers["float32"], answers[engine]),
         )
-        for engine, times in seconds.items()
+        for engine, (middle, spread) in middles.items()
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.pipelines.bench_row import BenchRow, table
+from mien.pipelines.bench_row import BenchRow, middle_and_spread, table
 from mien.progress import Progress
 from mien.types import Frame
 
@@ -81,12 +81,12 @@ def bench_prepare(options: BenchOptions, progress: Progress) -> PrepareBench:
         start = time.perf_counter()
         n_frames = sum(1 for _ in VideoReader(clip))
         decode = time.perf_counter() - start
-    middle = statistics.median(seconds)
+    middle, spread = middle_and_spread(seconds)
     return PrepareBench(
         frames=n_frames,
         cores=cores,
         fps=result.n_frames / middle,
-        spread=(max(seconds) - min(seconds)) / middle,
+        spread=spread,
         decode_fps=n_frames / decode,
         memory_gib=max(resource.getrusage(who).ru_maxrss for who in _WHO) / 1024**2,
         cpu_ms=1000 * statistics.median(cpu) / n_frames,

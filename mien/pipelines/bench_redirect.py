@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.pipelines.bench_row import BenchRow, table
+from mien.pipelines.bench_row import BenchRow, table, timed
 from mien.progress import Progress, track
 from mien.types import FaceMotion
 
@@ -68,12 +67,5 @@ def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> B
 
 
 def _row(setting: str, n_frames: int, run: Callable[[], object], repeats: int) -> BenchRow:
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    middle = float(np.median(seconds))
-    spread = (max(seconds) - min(seconds)) / middle if repeats > 1 else None
-    return BenchRow("redirect", setting, n_frames / middle, spread)
+    run()  # compiles and warms; not counted
+    return BenchRow.of("redirect", setting, n_frames, [timed(run) for _ in range(repeats)])

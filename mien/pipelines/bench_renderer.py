@@ -5,19 +5,20 @@ Weights are random, which compute as long as trained ones; the person is the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.errors import needs_torch
 from mien.pipelines.bench_engines import EngineBench, compare, psnr
 from mien.progress import Progress
 
 if TYPE_CHECKING:
     from mien.engine import Engine
     from mien.pipelines.bench import BenchOptions
-    from mien.rendering.person import Wanted
+    from mien.rendering.memory import FaceKeys
+    from mien.types import Array, Frame, Portrait
 
 _SIZE = 256
 _FRAMES = 24
@@ -30,10 +31,8 @@ def bench_renderer(options: BenchOptions, progress: Progress) -> EngineBench:
     Raises:
         MissingExtraError: if PyTorch is missing.
     """
-    try:
+    with needs_torch("a person renderer"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("person renderers need PyTorch", "pip install 'mien[networks]'") from error
     torch.manual_seed(0)
     rows = compare("fast renderer", _fast(options), psnr, options.repeats, progress, _FRAMES, int8=False)
     rows += compare("head2head++ generator", _head2head(), psnr, options.repeats, progress)
@@ -49,17 +48,13 @@ def _fast(options: BenchOptions) -> Maker:
 
     from mien.rendering.fast import FastConfig, FastNetwork, FastPerson, FastRenderer
     from mien.rendering.memory import FaceMemory
-    from mien.rendering.person import Framing
+    from mien.rendering.person import Framing, Wanted
 
-    pictures, wanted, portrait = _moved_portrait(options)
+    pictures, points, keys, portrait = _moved_portrait(options)
     network = FastNetwork(FastConfig(_SIZE))
     torch.nn.init.normal_(network.out.weight, std=0.02)
-    memory = FaceMemory(
-        pictures[:_MEMORY],
-        np.stack([each.points for each in wanted[:_MEMORY]]),
-        np.stack([each.points for each in wanted[:_MEMORY]]),
-        _stacked([each.keys for each in wanted[:_MEMORY]]),
-    )
+    memory = FaceMemory(pictures[:_MEMORY], points[:_MEMORY], points[:_MEMORY], keys[list(range(_MEMORY))])
+    wanted = [Wanted(points[i], keys[[i]], modelled=True) for i in range(_FRAMES)]
     framing = Framing(0.3, np.zeros(3, np.float32), portrait.camera)
     person = FastPerson(network.eval(), memory, portrait.identity, framing, {})
 
@@ -91,22 +86,19 @@ def _head2head() -> Maker:
     return make
 
 
-def _moved_portrait(options: BenchOptions) -> tuple[Any, list[Wanted], Any]:
-    """The sample portrait's pictures in some motion, the same as windows that are wanted, and itself."""
-    from matplotlib import cbook
-
+def _moved_portrait(options: BenchOptions) -> tuple[Frame, Array, FaceKeys, Portrait]:
+    """The sample portrait's pictures in some motion, landmarks and keys of the same, and itself."""
     from mien.face.rig import load_rig
     from mien.media.image import read_image
     from mien.media.person_folder import cut_crop
     from mien.perception.tracking import track_image
+    from mien.pipelines.bench_speak import sample_portrait
     from mien.rendering.conditioning import screen_points
     from mien.rendering.memory import N_POINTS, face_keys
-    from mien.rendering.person import Wanted
     from mien.rendering.warp import WarpRenderer
     from mien.types import FaceMotion
 
-    path = options.portrait or str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
-    whole = track_image(read_image(path))
+    whole = track_image(read_image(options.portrait or sample_portrait()))
     low, high = whole.landmarks[:, :2].min(0), whole.landmarks[:, :2].max(0)
     side = 2 * float((high - low)[1])
     box = np.array([*((low + high) / 2 - side / 2), side])
@@ -115,12 +107,4 @@ def _moved_portrait(options: BenchOptions) -> tuple[Any, list[Wanted], Any]:
     motion = FaceMotion.zeros(_FRAMES, 25.0).with_columns({"jawOpen": curve, "eyeBlinkLeft": curve[::-1]})
     cameras = np.repeat(portrait.camera[None], _FRAMES, 0)
     points = screen_points(load_rig(), portrait.identity, motion, cameras)[:, :N_POINTS]
-    keys = face_keys(load_rig(), motion)
-    wanted = [Wanted(points[i], keys[[i]], modelled=True) for i in range(_FRAMES)]
-    return np.stack(list(WarpRenderer(portrait).render(motion))), wanted, portrait
-
-
-def _stacked(keys: Sequence[Any]) -> Any:
-    from mien.rendering.memory import FaceKeys
-
-    return FaceKeys(np.concatenate([k.mouth for k in keys]), np.concatenate([k.eyes for k in keys]))
+    return np.stack(list(WarpRenderer(portrait).render(motion))), points, face_keys(load_rig(), motion), portrait

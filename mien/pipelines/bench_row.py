@@ -1,9 +1,12 @@
-"""One line of the table that ``mien bench`` prints, whatever was measured."""
+"""What every benchmark of ``mien bench`` shares: the clock, and the lines of the common table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,25 @@ class BenchRow:
     spread: float | None = None
     ratios: Mapping[str, float] = field(default_factory=dict)
     memory_gib: float | None = None
+
+    @classmethod
+    def of(cls, job: str, setting: str, n_frames: int, seconds: Sequence[float]) -> Self:
+        """The row of a job that made ``n_frames`` frames in each of several runs."""
+        middle, spread = middle_and_spread(seconds)
+        return cls(job, setting, n_frames / middle, spread if len(seconds) > 1 else None)
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def middle_and_spread(seconds: Sequence[float]) -> tuple[float, float]:
+    """The middle one of several runs, and (slowest - fastest) over it."""
+    middle = statistics.median(seconds)
+    return middle, (max(seconds) - min(seconds)) / middle
 
 
 def table(rows: Sequence[BenchRow]) -> str:

@@ -13,13 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.background import in_background
 from mien.direction import Direction
 from mien.errors import InputError
-from mien.pipelines.bench_row import BenchRow
+from mien.pipelines.bench_row import BenchRow, timed
 from mien.progress import Progress, Stage
 from mien.types import Frame
 
@@ -150,14 +151,14 @@ def _speed(portrait: Path, speech: Path, size: int, repeats: int, stage: Stage) 
             stage.advance()
         middle = sorted(runs, key=lambda run: run.total)[len(runs) // 2]
         frames: list[Frame] = []
-        render = _timed(lambda: frames.extend(_first(middle.frames(), _MAX_HELD_FRAMES)))
+        render = timed(lambda: frames.extend(islice(middle.frames(), _MAX_HELD_FRAMES)))
         # The encoder alone gets the frames as often as it takes to make the clip as long as the whole job's.
         encode = statistics.median(
-            _timed(lambda: write_video(target, _cycled(frames, middle.n_frames), 25, sound=speech))
+            timed(lambda: write_video(target, _cycled(frames, middle.n_frames), 25, sound=speech))
             for _ in range(repeats)
         )
         plain = statistics.median(
-            _timed(lambda: _encode_plainly(target, _cycled(frames, middle.n_frames))) for _ in range(repeats)
+            timed(lambda: _encode_plainly(target, _cycled(frames, middle.n_frames))) for _ in range(repeats)
         )
     totals = [run.total for run in runs]
     return SpeedRow(
@@ -220,12 +221,6 @@ class _Clock:
         self._last = now
 
 
-def _timed(action: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def _encode_plainly(target: Path, frames: Iterator[Frame]) -> None:
     """H.264 as PyAV does it when nothing is asked for."""
     import av
@@ -238,11 +233,6 @@ def _encode_plainly(target: Path, frames: Iterator[Frame]) -> None:
                 stream.pix_fmt = "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-def _first(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
-    for _, frame in zip(range(n), frames, strict=False):
-        yield frame
 
 
 def _cycled(frames: list[Frame], n: int) -> Iterator[Frame]:
@@ -262,7 +252,7 @@ def write_square(source: Path, target: Path, size: int) -> None:
 def _help_seconds() -> float:
     command = [sys.executable, "-m", "mien", "speak", "--help"]
     return statistics.median(
-        _timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)) for _ in range(3)
+        timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)) for _ in range(3)
     )
 
 

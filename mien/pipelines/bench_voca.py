@@ -8,7 +8,6 @@ sound's own length.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import needs_torch
-from mien.pipelines.bench_row import BenchRow
+from mien.pipelines.bench_row import BenchRow, middle_and_spread, timed
 from mien.progress import Progress, track
 
 if TYPE_CHECKING:
@@ -101,14 +100,9 @@ def bench_voca(options: BenchOptions, progress: Progress) -> VocaBench:
     seconds: list[list[float]] = [[] for _ in jobs]
     for _ in track(range(5 * options.repeats), progress, "voca", 5 * options.repeats):
         for job, times in zip(jobs, seconds, strict=True):
-            start = time.perf_counter()
-            job()
-            times.append(time.perf_counter() - start)
-    middle = [statistics.median(times) for times in seconds]
-    spread = [(max(times) - min(times)) / half for times, half in zip(seconds, middle, strict=True)]
-    return VocaBench(
-        torch.get_num_threads(), middle[0], spread[0], middle[1], spread[1], middle[2], _listening(options, progress)
-    )
+            times.append(timed(job))
+    whole, step, (restated, _) = map(middle_and_spread, seconds)
+    return VocaBench(torch.get_num_threads(), *whole, *step, restated, _listening(options, progress))
 
 
 def _listening(options: BenchOptions, progress: Progress) -> float:
@@ -119,12 +113,8 @@ def _listening(options: BenchOptions, progress: Progress) -> float:
     from mien.pipelines.speak import SPEECH_RATE
 
     sound = read_audio(options.speech or sample_speech(), SPEECH_RATE)
-    times = []
-    for _ in track(range(options.repeats), progress, "listen", options.repeats):
-        start = time.perf_counter()
-        analyse(sound, _FPS)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) / sound.duration
+    runs = track(range(options.repeats), progress, "listen", options.repeats)
+    return statistics.median([timed(lambda: analyse(sound, _FPS)) for _ in runs]) / sound.duration
 
 
 def _step(network: VocaNetwork, *, restated: bool) -> Callable[[], None]:
