@@ -18,6 +18,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from mien.errors import FormatError, InputError
+from mien.media.person_folder import DECODER_RUN, MANIFEST, RENDERER_RUN, load_person
 from mien.progress import Progress
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def person(options: PersonOptions, progress: Progress | None = None) -> PersonRe
         MissingExtraError: if PyTorch or matplotlib is missing.
     """
     from mien.media.output import atomic_output
-    from mien.media.person_folder import MANIFEST, load_person
+    from mien.pipelines import prepare_report
     from mien.pipelines.prepare import PrepareOptions, prepare
 
     if not 0 < options.minutes <= 10_000:
@@ -119,7 +120,7 @@ def person(options: PersonOptions, progress: Progress | None = None) -> PersonRe
         _write(folder, learned)
     with atomic_output(folder / PICTURE) as temporary:
         _figure(folder, learned["decoder"]).savefig(temporary, dpi=100)
-    warnings = json.loads((folder / "report.json").read_text(encoding="utf-8"))["warnings"]
+    warnings = json.loads((folder / prepare_report.REPORT).read_text(encoding="utf-8"))["warnings"]
     error, other = learned["decoder"]["decoder"], min(learned["decoder"]["mean"], learned["decoder"]["generic"])
     if error > _WORTH * other:
         warnings.append(
@@ -146,9 +147,9 @@ def _begun(who: Person, options: PersonOptions) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: damaged ({error})", "delete it") from error
     if before != wish:
-        shutil.rmtree(who.folder / "dsm", ignore_errors=True)
+        shutil.rmtree(who.folder / DECODER_RUN, ignore_errors=True)
         if (before["clips"], before["seed"]) != (wish["clips"], wish["seed"]):
-            shutil.rmtree(who.folder / "renderer", ignore_errors=True)
+            shutil.rmtree(who.folder / RENDERER_RUN, ignore_errors=True)
             learned.pop("renderer", None)
         learned = {**learned, "wish": wish}
         learned.pop("decoder", None)
@@ -168,6 +169,7 @@ def _figure(folder: Path, figures: dict[str, Any]) -> Any:
     from matplotlib.figure import Figure
 
     from mien.media.image import read_image
+    from mien.pipelines import prepare_report
     from mien.pipelines.dsm import load_decoder
     from mien.pipelines.plot import draw_disc
     from mien.pipelines.plot_regions import draw_coverage
@@ -176,7 +178,7 @@ def _figure(folder: Path, figures: dict[str, Any]) -> Any:
     parts: Any = figure.subfigures(2, 1, height_ratios=(2, 1))
     top, bottom = parts
     material = top.add_subplot()
-    material.imshow(read_image(folder / "report.png"))
+    material.imshow(read_image(folder / prepare_report.PICTURE))
     material.set_axis_off()
     disc, bars, curve = bottom.subplots(1, 3)
     model = load_decoder(folder)
@@ -186,7 +188,7 @@ def _figure(folder: Path, figures: dict[str, Any]) -> Any:
     names = ["mean", "generic", "decoder"]
     bars.bar(["mean face", "generic face", "decoder"], [figures[name] for name in names], color=["0.7", "0.7", "C2"])
     bars.set(title="error on film not trained on", ylabel="root mean square of expression weights")
-    _curve(curve, folder / "renderer" / "log.jsonl")
+    _curve(curve, folder / RENDERER_RUN / "log.jsonl")
     return figure
 
 

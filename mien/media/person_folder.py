@@ -5,6 +5,7 @@
     clips/NAME/000000.jpg    one square picture of the face per frame
     clips/NAME.flac          the clip's sound, if it has any; its first sample stands at the first picture
     report.json, report.png  how good the material is
+    dsm/, renderer/          runs of ``mien train dsm`` and ``mien train renderer``, where redirect looks for them
 
 Nothing is pickled. Arrays have the shapes and units of the types they become.
 """
@@ -30,6 +31,12 @@ PERSON_FORMAT = 1
 """Version of the folder's layout."""
 
 MANIFEST, CLIPS = "manifest.json", "clips"
+
+DECODER_RUN, DECODER_FILE = "dsm", "dsm.safetensors"
+"""Folder of the run that learns a person's moods, and in it the finished decoder."""
+
+RENDERER_RUN, FAST_FILE, NEURAL_FILE = "renderer", "person.safetensors", "head2head.safetensors"
+"""Folder of the run that learns to draw a person, and in it the finished one, by method."""
 
 _REMEDY = "make the folder with `mien prepare`"
 _MOTION = ("expression", "jaw_pose", "head_pose", "eye_pose", "translation")
@@ -357,7 +364,9 @@ def load_person(folder: str | Path) -> Person:
         raise InputError(f"{folder}: no such folder", _REMEDY)
     path = folder / MANIFEST
     if not path.exists():
-        raise FormatError(f"{folder}: is no finished folder of a person", "run `mien prepare` on it to the end")
+        raise FormatError(
+            f"{folder}: is no finished folder of a person", f"`mien prepare VIDEO... -o {folder}` makes or finishes one"
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         _check_format(path, manifest, "mien.Person")

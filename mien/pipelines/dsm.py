@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import InputError, needs_torch
+from mien.media.person_folder import DECODER_FILE, DECODER_RUN
 from mien.motion.va_path import span_path
 from mien.spans import EmotionPlan, certainty
 from mien.types import Array, FaceIdentity, FaceMotion
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER, WEIGHTS = "dsm", "dsm.safetensors"
-"""Where ``mien train dsm`` leaves a person's decoder in the person's folder."""
-
 _ROUNDS, _GAIN, _MOST = 5, 0.7, 1.0  # looks at the result, share of what it lacks that is asked on top, and limit
 _SLOW = 0.5  # s: what it lacks for a moment is speech
 _UNKNOWN = 0.1  # share of the asked frames from which on it is said that the person was not seen there
@@ -28,7 +26,7 @@ _UNKNOWN = 0.1  # share of the asked frames from which on it is said that the pe
 
 def is_trained(person: Path | None) -> bool:
     """Whether a person's folder holds a decoder."""
-    return person is not None and (person / FOLDER / WEIGHTS).exists()
+    return person is not None and (person / DECODER_RUN / DECODER_FILE).exists()
 
 
 def weights_of(person: Path | None) -> Path:
@@ -41,7 +39,7 @@ def weights_of(person: Path | None) -> Path:
         raise InputError("--method dsm needs to know the person", "give --person FOLDER, made by `mien person`")
     if not is_trained(person):
         raise InputError(f"{person}: has no decoder", f"run `mien train dsm -i {person}`")
-    return person / FOLDER / WEIGHTS
+    return person / DECODER_RUN / DECODER_FILE
 
 
 def dsm_motion(

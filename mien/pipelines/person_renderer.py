@@ -6,20 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import InputError, needs_torch
+from mien.media.person_folder import FAST_FILE, NEURAL_FILE, RENDERER_RUN
 
 if TYPE_CHECKING:
     from mien.engine import Engine
     from mien.rendering.person import WindowRenderer
 
-FOLDER = "renderer"
-"""Where ``mien train renderer`` leaves its run in a person's folder."""
-
-FAST_FILE, NEURAL_FILE = "person.safetensors", "head2head.safetensors"
-
 
 def trained_file(path: Path) -> Path | None:
     """The file of a trained person, or ``None`` if there is none."""
-    places = [path, *(folder / name for folder in (path, path / FOLDER) for name in (FAST_FILE, NEURAL_FILE))]
+    places = [path, *(folder / name for folder in (path, path / RENDERER_RUN) for name in (FAST_FILE, NEURAL_FILE))]
     return next((place for place in places if place.is_file()), None)
 
 

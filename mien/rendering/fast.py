@@ -42,9 +42,6 @@ N_PLANES = 13
 FAST_FORMAT = 1
 """Version of the file that :func:`save_person` writes."""
 
-FAST_FILE = "person.safetensors"
-"""Name of a trained person in the folder of a run."""
-
 _HEADER = "mien.FastPerson"
 _JPEG_QUALITY = 95
 

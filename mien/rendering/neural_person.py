@@ -23,9 +23,6 @@ from mien.rendering.neural import VARIANTS, Generator, NeuralConfig, NeuralRende
 from mien.rendering.person import Framing, Wanted
 from mien.types import Array, FaceIdentity, Frame
 
-NEURAL_FILE = "head2head.safetensors"
-"""Name of a trained person in the folder of a run."""
-
 NEURAL_FORMAT = 2  # 1 had head2head alone
 _HEADER = "mien.Head2HeadPerson"
 

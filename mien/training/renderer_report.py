@@ -35,9 +35,6 @@ from mien.types import FaceMotion, Frame, Portrait
 
 Mask = npt.NDArray[np.bool_]
 
-FOLDER = "renderer"
-"""Where a run stands in the person's folder, if nothing else is said."""
-
 MOUTH_SHARE = 72 / 256
 """Side of the mouth's window over that of the crop, as in head2head++."""
 

@@ -11,9 +11,10 @@ from person_samples import filmed, make_person, small_portrait, some_motion
 from safetensors.torch import load_file
 
 from mien.errors import FormatError, InputError
+from mien.media.person_folder import FAST_FILE
 from mien.pipelines.person_renderer import load_window_renderer
 from mien.pipelines.render import RenderOptions, render
-from mien.rendering.fast import FAST_FILE, FastConfig, FastNetwork, FastRenderer, load_person_renderer
+from mien.rendering.fast import FastConfig, FastNetwork, FastRenderer, load_person_renderer
 from mien.rendering.person import PersonVideoRenderer, draw_motion
 from mien.training import loop, renderer_report
 from mien.training.datasets.person_frames import open_frames

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import InputError
-from mien.media.person_folder import PersonClip, load_person
+from mien.media.person_folder import DECODER_FILE, DECODER_RUN, PersonClip, load_person
 from mien.motion.dsm import PAPER_LAYERS, REACH, Dsm, DsmConfig, ExpressionDecoder, cloud_of, save_dsm
 from mien.motion.emotion import expression_at
 from mien.progress import Progress
@@ -32,8 +32,8 @@ from mien.training.loop import Schedule, fit
 from mien.training.options import TrainDsmOptions, TrainDsmResult
 from mien.types import Array
 
-FOLDER, WEIGHTS, FIGURES = "dsm", "dsm.safetensors", "figures.json"
-"""Names in a person's folder: of the run, and in it of the finished model and of its errors."""
+FIGURES = "figures.json"
+"""Name of the finished model's errors in the folder of a run."""
 
 _GAP = 1.0  # s left out between training and validation, at most a tenth of the clip: valence is smoothed over 0.4 s
 _LEAST = 2.0  # s of film
@@ -83,7 +83,7 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
     if not 0.05 <= options.held_out <= 0.5:
         raise InputError(f"--held-out {options.held_out:g}", "give a share from 0.05 to 0.5")
     setting = SETTINGS[options.setting]
-    output = options.output or options.data / FOLDER
+    output = options.output or options.data / DECODER_RUN
     person = load_person(options.data)
     clips = person.clips
     training, validation = split(clips, options.held_out)
@@ -105,11 +105,11 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
     doubt = doubt_of(_early(clips, options.held_out)) if setting.doubts else 0.0
     cloud = cloud_of(training.va, training.seconds)
     model = Dsm(config, task.network.eval(), cloud, own, training.expression.mean(0), doubt)
-    save_dsm(output / WEIGHTS, model)
+    save_dsm(output / DECODER_FILE, model)
     figures = errors(model, training, validation)
     (output / FIGURES).write_text(json.dumps({"setting": options.setting, **figures}, indent=1) + "\n")
     return TrainDsmResult(
-        output / WEIGHTS, len(entries), len(training), len(validation),
+        output / DECODER_FILE, len(entries), len(training), len(validation),
         figures["decoder"], figures["mean"], figures["generic"],
     )  # fmt: skip
 

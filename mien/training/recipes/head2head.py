@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from mien.errors import InputError
 from mien.media.image import write_image
+from mien.media.person_folder import NEURAL_FILE, RENDERER_RUN
 from mien.media.sheet import contact_sheet
 from mien.media.weights import load_state, load_tensors
 from mien.progress import Progress
@@ -60,7 +61,6 @@ from mien.rendering.neural import (
     without_twins,
 )
 from mien.rendering.neural_person import (
-    NEURAL_FILE,
     NeuralPerson,
     NeuralWindowRenderer,
     neural_condition,
@@ -71,7 +71,7 @@ from mien.training.datasets.person_frames import PersonFrames, framing, open_fra
 from mien.training.distributed import training_device, world
 from mien.training.loop import Schedule, fit
 from mien.training.options import TrainRendererOptions, TrainRendererResult
-from mien.training.renderer_report import FOLDER, MOUTH_SHARE, finish, stopper
+from mien.training.renderer_report import MOUTH_SHARE, finish, stopper
 from mien.types import Array, Frame
 
 _PART = 50  # frames, of which an epoch shows one clip
@@ -119,7 +119,7 @@ def run(options: TrainRendererOptions, progress: Progress | None = None) -> Trai
             f"{options.method} draws frame after frame and trains in one process", "start it without torchrun"
         )
     frames, device = open_frames(options.data), training_device()
-    output = options.output or options.data / FOLDER
+    output = options.output or options.data / RENDERER_RUN
     output.mkdir(parents=True, exist_ok=True)
     n_epochs = options.epochs or _EPOCHS
     schedule = Schedule(

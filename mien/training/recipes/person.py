@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from mien.engine import has_fast_bfloat16
 from mien.media.image import write_image
+from mien.media.person_folder import FAST_FILE, RENDERER_RUN
 from mien.media.sheet import contact_sheet
 from mien.progress import Progress
 from mien.rendering.fast import (
-    FAST_FILE,
     FastConfig,
     FastLossWeights,
     FastNetwork,
@@ -39,7 +39,7 @@ from mien.training.datasets.person_frames import PersonFrames, framing, open_fra
 from mien.training.distributed import joined, share, shared, training_device, world
 from mien.training.loop import Schedule, fit
 from mien.training.options import TrainRendererOptions, TrainRendererResult
-from mien.training.renderer_report import FOLDER, finish, stopper
+from mien.training.renderer_report import finish, stopper
 from mien.types import Array, Frame
 
 _MEMORY = 192  # frames remembered
@@ -64,7 +64,7 @@ def run(options: TrainRendererOptions, progress: Progress | None = None) -> Trai
         FormatError: if data or checkpoints are damaged.
     """
     frames, device = open_frames(options.data), training_device()
-    output = options.output or options.data / FOLDER
+    output = options.output or options.data / RENDERER_RUN
     output.mkdir(parents=True, exist_ok=True)
     schedule = Schedule(
         options.epochs or _MOST_EPOCHS, _BATCH, options.learning_rate or _LEARNING_RATE, checkpoint_every=1, keep=2,
