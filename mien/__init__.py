@@ -1,6 +1,12 @@
 """mien: a voice, a face and a direction become a person saying it and feeling it.
 
-The names below are loaded when first used, so that ``import mien`` stays light.
+    portrait = track_image(read_image("photo.jpg"))
+    speech = analyse(read_audio("voice.wav"), fps=25)
+    motion = perform(Direction.parse("happy:0.8"), speech, rest=portrait.rest, identity=portrait.identity)
+    write_video("out.mp4", WarpRenderer(portrait).render(motion), fps=25, sound="voice.wav")
+
+What a verb of the command line does is ``mien.pipelines.VERB``. The names below are loaded when first used, so that
+``import mien`` stays light.
 """
 
 from importlib import import_module
@@ -36,7 +42,13 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]  # so that help() and a notebook's Tab key know what is not loaded yet
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("mien")
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -30,6 +30,19 @@ Array = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8]
 """One picture: ``(H, W, 3)`` uint8 RGB."""
 
+
+def check_frame(frame: Any, name: str = "frame") -> Frame:
+    """``frame``, if it is a picture as all of mien takes them.
+
+    Raises:
+        ValueError: if it is another kind of thing, such as a file's name, values in [0, 1], or a grey picture.
+    """
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
+        return frame
+    got = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+    raise ValueError(f"{name}: expected an array (H, W, 3) of uint8, RGB, got {got}")
+
+
 MOTION_FORMAT = 1
 """Version of the ``.npz`` layout that :meth:`FaceMotion.save` writes."""
 
@@ -432,8 +445,7 @@ class Portrait:
     person_mask: Array | None = field(default=None)
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(f"image: expected (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
+        check_frame(self.image, "image")
         object.__setattr__(self, "landmarks", _frozen(self.landmarks, "landmarks", (478, 3)))
         object.__setattr__(self, "camera", _frozen(self.camera, "camera", (3,)))
         if len(self.rest) != 1:

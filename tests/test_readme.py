@@ -69,6 +69,7 @@ def test_links_lead_somewhere(page):
 
 def test_public_names_can_be_had():
     for name in mien.__all__:
-        assert getattr(mien, name).__name__ == name
+        assert getattr(mien, name).__name__ == name and name in dir(mien)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", mien.__version__)
     with pytest.raises(AttributeError, match="nonsense"):
         mien.nonsense  # noqa: B018

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.errors import FormatError, InputError
-from mien.types import ARKIT_NAMES, Audio, EmotionTrack, FaceMotion, Portrait
+from mien.types import ARKIT_NAMES, Audio, EmotionTrack, FaceMotion, Portrait, check_frame
 
 
 def moving(n: int = 12, fps: float = 25) -> FaceMotion:
@@ -100,7 +100,13 @@ def test_portrait_checks_its_parts():
         image=np.zeros((8, 8, 3), np.uint8), landmarks=np.zeros((478, 3)), identity=None,  # type: ignore[arg-type]
         rest=FaceMotion.zeros(1, 25), camera=np.ones(3),
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"image: expected \(H, W, 3\) uint8"):
+    with pytest.raises(ValueError, match=r"image: expected an array \(H, W, 3\) of uint8"):
         dataclasses.replace(good, image=np.zeros((8, 8), np.uint8))
     with pytest.raises(ValueError, match="one frame"):
         dataclasses.replace(good, rest=FaceMotion.zeros(2, 25))
+
+
+@pytest.mark.parametrize("thing", ["photo.jpg", np.zeros((96, 96), np.uint8), np.zeros((96, 96, 3)), None])
+def test_what_is_no_picture_is_said(thing):
+    with pytest.raises(ValueError, match=r"expected an array \(H, W, 3\) of uint8, RGB, got (str|\(96|None)"):
+        check_frame(thing)

@@ -29,7 +29,7 @@ from mien.media.provenance import append_xmp, png_info, to_text
 from mien.media.soundtrack import MP4_SOUND, WEBM_SOUND, Soundtrack
 from mien.media.unfinished import GROWING, Unfinished, segment_name
 from mien.progress import Progress, track
-from mien.types import Frame
+from mien.types import Frame, check_frame
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +231,10 @@ def write_video(
     Raises:
         OutputError: if the ending is unknown or the place cannot be written.
         InputError: if the sound cannot be used.
-        ValueError: if there is no frame, or frames differ in size.
+        ValueError: if there is no frame, frames differ in size or are no pictures, or ``fps`` is not positive.
     """
+    if not fps > 0:
+        raise ValueError(f"fps: expected more than 0 frames per second, got {fps:g}")
     kind = output_kind(path)
     n_done = 0 if work is None else n_finished(path, work)
     watched = _checked(track(frames, progress, "video", n_frames, n_done))
@@ -332,10 +334,11 @@ def _checked(frames: Iterable[Frame | Redrawn]) -> Iterator[Frame | Redrawn]:
     try:
         for item in frames:
             frame = frame_of(item)
+            check_frame(frame)
             if shape is None:
                 shape = frame.shape
-            if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
-                raise ValueError(f"frame: expected {shape} (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
+            if frame.shape != shape:
+                raise ValueError(f"frame: expected {shape} as the first, got {frame.shape}")
             yield item
     except OSError as error:  # must not pass for trouble with the output
         raise RuntimeError(f"a frame could not be made: {error}") from error

@@ -34,7 +34,7 @@ from mien.perception.landmarks import LandmarkBackend, MediapipeBackend, face_bo
 from mien.perception.reader import load_reader
 from mien.progress import Progress, track
 from mien.rotations import matrix_from_axis_angle
-from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait
+from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion, Frame, Portrait, check_frame
 
 _PATIENT_EVERY = 25
 """A slow search for small or unclear faces is made in every such frame that has none."""
@@ -95,7 +95,9 @@ def track_image(
 
     Raises:
         NoFaceError: if there is no face, or not as many as ``face`` asks for.
+        ValueError: if ``frame`` is no picture; :func:`mien.read_image` reads a file.
     """
+    check_frame(frame)
     faces = (backend or MediapipeBackend()).detect(frame)
     landmarks = _chosen(faces, face, str(name))
     if face is None and len(faces) > 1:
@@ -219,7 +221,7 @@ def _opened(video: str | Path | Iterable[Frame], fps: float | None) -> tuple[Ite
         return reader, reader.fps, reader.n_frames, str(video)
     if fps is None:
         raise ValueError("fps: needed when frames are given instead of a file")
-    return video, fps, None, "the clip"
+    return map(check_frame, video), fps, None, "the clip"
 
 
 def watch(
