@@ -165,12 +165,12 @@ def load_emotion_reader() -> EmotionReader:
     try:
         with as_file(files("mien.perception") / "data" / "emotion_reader.npz") as path:
             header, arrays = load_npz(path)
-        if header.get("format") != "mien.EmotionReader" or header.get("version") != EMOTION_READER_FORMAT:
-            raise AssetError(f"the emotion reader's weights are of another format ({header})", "install mien again")
+        if (header["format"], header["version"]) != ("mien.EmotionReader", EMOTION_READER_FORMAT):
+            raise ValueError(f"{header['format']} {header['version']}, wanted version {EMOTION_READER_FORMAT}")
         return EmotionReader(
             mean=arrays["mean"],
             weights=(arrays["weight_0"], arrays["weight_1"]),
             biases=(arrays["bias_0"], arrays["bias_1"]),
         )
-    except (OSError, KeyError, MienError) as error:
+    except (OSError, ValueError, KeyError, MienError) as error:
         raise AssetError(f"the emotion reader's weights cannot be read ({error})", "install mien again") from error

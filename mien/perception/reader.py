@@ -7,8 +7,6 @@ matter for expression; position, size and roll in the picture are taken out firs
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -16,7 +14,8 @@ from importlib.resources import as_file, files
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import AssetError
+from mien.assets import load_npz
+from mien.errors import AssetError, MienError
 from mien.types import ARKIT_NAMES, Array
 
 READER_FORMAT = 1
@@ -78,23 +77,18 @@ def load_reader() -> ExpressionReader:
     """
     try:
         with as_file(files("mien.perception") / "data" / "expression_reader.npz") as path:
-            return _read(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise AssetError(f"the expression reader's weights cannot be read ({error})", "install mien again") from error
-
-
-def _read(file: np.lib.npyio.NpzFile) -> ExpressionReader:
-    with file:
-        header = json.loads(bytes(file["header"]).decode())
-        if header["format"] != "mien.ExpressionReader" or header["version"] != READER_FORMAT:
+            header, arrays = load_npz(path)
+        if (header["format"], header["version"]) != ("mien.ExpressionReader", READER_FORMAT):
             raise ValueError(f"{header['format']} {header['version']}, wanted version {READER_FORMAT}")
         if tuple(header["names"]) != ARKIT_NAMES:
             raise ValueError("its outputs are not ARKit's 52 names")
-        n = header["n_layers"]
+        layers = range(header["n_layers"])
         return ExpressionReader(
-            points=file["points"],
-            mean=file["mean"],
-            scale=file["scale"],
-            weights=tuple(np.asarray(file[f"weight_{i}"], np.float32) for i in range(n)),
-            biases=tuple(np.asarray(file[f"bias_{i}"], np.float32) for i in range(n)),
+            points=arrays["points"],
+            mean=arrays["mean"],
+            scale=arrays["scale"],
+            weights=tuple(np.asarray(arrays[f"weight_{i}"], np.float32) for i in layers),
+            biases=tuple(np.asarray(arrays[f"bias_{i}"], np.float32) for i in layers),
         )
+    except (OSError, ValueError, KeyError, MienError) as error:
+        raise AssetError(f"the expression reader's weights cannot be read ({error})", "install mien again") from error
