@@ -440,6 +440,11 @@ def code_from_polar(theta: float, rho: float) -> Array:
     return np.array([rho * np.cos(theta), rho * np.sin(theta)], np.float32)
 
 
+def as_tensor(faces: Frame) -> Tensor:
+    """RGB pictures ``(N, S, S, 3)`` as the networks see them, ``(N, 3, S, S)`` BGR in [-1, 1]."""
+    return torch.from_numpy(faces[..., ::-1].copy()).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
 class GanmutEditor:
     """A loaded generator that edits pictures.
 
@@ -494,7 +499,7 @@ class GanmutEditor:
         size = (self.config.size, self.config.size)
         shrink = cv2.INTER_AREA if side > self.config.size else cv2.INTER_LINEAR
         small = np.stack([cv2.resize(crop, size, interpolation=shrink) for crop in crops])
-        images = torch.from_numpy(small[..., ::-1].copy()).permute(0, 3, 1, 2).float().div(127.5).sub(1)  # BGR
+        images = as_tensor(small)
         device = next(self._generator.parameters()).device
         with torch.inference_mode():
             edited = self._generator.train()(

@@ -430,6 +430,11 @@ def controls_from(action_units: ActionUnits, head_pose: Array, config: IcfaceCon
     return np.asarray(np.clip(np.concatenate([turned, units], 1), 0, 1), np.float32)
 
 
+def as_tensor(faces: Frame) -> Tensor:
+    """Pictures ``(N, S, S, 3)`` as the networks see them, ``(N, 3, S, S)`` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
 class IcfaceRenderer:
     """One portrait, ready to move; its neutral picture is made once, here.
 
@@ -450,10 +455,9 @@ class IcfaceRenderer:
             raise ValueError(f"crop: expected (S, S, 3), got {crop.shape}")
         self._config, self._side, size = network.config, side, network.config.size
         small = np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
-        images = torch.from_numpy(small).permute(2, 0, 1)[None].float().div(127.5).sub(1)
         self._device = next(network.parameters()).device
         with torch.inference_mode():
-            self._neutral = network.eval().neutral(images.to(self._device))
+            self._neutral = network.eval().neutral(as_tensor(small[None]).to(self._device))
             self._encoded = network.encoded(self._neutral)
         self._animator = fast(network.animator, engine)
 

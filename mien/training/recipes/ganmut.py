@@ -30,6 +30,7 @@ from mien.rendering.ganmut import (
     GaussianGenerator,
     LinearGenerator,
     LossWeights,
+    as_tensor,
     discriminator_loss,
     gaussian_generator_loss,
     gradient_penalty,
@@ -222,11 +223,6 @@ class GanmutTask:
         self._previews.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(rows, captions * len(some), columns=1 + len(LABELS), width=128)
         write_image(self._previews / "latest.png", sheet)
-
-
-def as_tensor(faces: npt.NDArray[np.uint8]) -> Tensor:
-    """RGB pictures ``(N, S, S, 3)`` as the networks see them, ``(N, 3, S, S)`` BGR in [-1, 1]."""
-    return torch.from_numpy(faces[..., ::-1].copy()).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def changed(face: Frame, size: int, rng: np.random.Generator) -> Frame:

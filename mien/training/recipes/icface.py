@@ -34,6 +34,7 @@ from mien.rendering.icface import (
     IcfaceConfig,
     LossWeights,
     animator_loss,
+    as_tensor,
     controls_from,
     discriminator_loss,
     neutraliser_loss,
@@ -241,11 +242,6 @@ class IcfaceTask:
         if not self._held_out:
             return {}
         return {"error": float(np.mean(errors)), "error_if_still": float(np.mean(still))}
-
-
-def as_tensor(faces: npt.NDArray[np.uint8]) -> Tensor:
-    """Pictures ``(N, S, S, 3)`` as the networks see them, ``(N, 3, S, S)`` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def _sized(face: Frame, size: int) -> Frame:
