@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA
 
-FACE_LANDMARKER = Path(__file__).parents[2] / "shared" / "data" / "weights" / "mediapipe" / "face_landmarker.task"
+FACE_LANDMARKER = DATA / "weights" / "mediapipe" / "face_landmarker.task"
 
 
 @pytest.fixture(scope="session")

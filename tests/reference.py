@@ -1,4 +1,4 @@
-"""The numeric parity references beside the repository: weights by rule, inputs, expected outputs."""
+"""What lies beside the repository where there is any: private material, and numbers computed by official programs."""
 
 import importlib.util
 import json
@@ -9,21 +9,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "shared" / "reference"
+SHARED = Path(__file__).parents[2] / "shared"
+DATA, REFERENCE = SHARED / "data", SHARED / "reference"
+
+NEUTRAL_PORTRAITS = (
+    "anitalker_ai/aiface3.png",
+    "anitalker_ai/aiface4.png",
+    "liveportrait/s0.jpg",
+    "liveportrait/s9.jpg",
+)
+"""Below ``DATA / "portraits"``: people who look neither way, whom every emotion has to be put on."""
 
 
 class Reference:
-    """One system's reference; see the ``README.md`` in its folder."""
+    """Weights by rule, inputs and expected outputs of one system; see the ``README.md`` in its folder."""
 
     def __init__(self, name: str) -> None:
-        if not (FOLDER / f"{name}.json").exists():
+        if not (REFERENCE / f"{name}.json").exists():
             pytest.skip(f"the parity reference {name} is not beside the repository")
-        spec = importlib.util.spec_from_file_location("reference_fill", FOLDER / "fill.py")
+        spec = importlib.util.spec_from_file_location("reference_fill", REFERENCE / "fill.py")
         assert spec is not None and spec.loader is not None
         self.fill: ModuleType = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.fill)
-        self.info: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        with np.load(FOLDER / f"{name}.npz") as file:
+        self.info: dict[str, Any] = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))
+        with np.load(REFERENCE / f"{name}.npz") as file:
             self.arrays = {key: file[key] for key in file.files}
 
     def state(self, network: str) -> dict[str, Any]:

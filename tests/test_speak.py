@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA, NEUTRAL_PORTRAITS
 
 from mien import metrics
 from mien.direction import Direction, StyleChoice
@@ -23,13 +24,7 @@ from mien.types import Emotion, FaceMotion, Phone, Portrait, SpeechFeatures
 
 FPS = 25
 SPEECH = Path(__file__).parents[1] / "examples" / "speech.flac"
-SHARED_PORTRAITS = Path(__file__).parents[2] / "shared" / "data" / "portraits"
-NEUTRAL_PORTRAITS = (
-    "anitalker_ai/aiface3.png",
-    "anitalker_ai/aiface4.png",
-    "liveportrait/s0.jpg",
-    "liveportrait/s9.jpg",
-)
+SHARED_PORTRAITS = DATA / "portraits"
 
 
 @pytest.fixture(scope="module")

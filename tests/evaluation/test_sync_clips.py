@@ -1,10 +1,9 @@
 """The ridge score on filmed talk: in step ahead of shifted, the delay found (all clips: scripts/check_sync.py)."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from conftest import FACE_LANDMARKER
+from reference import DATA
 
 from mien.evaluation.measures import mouth_shape
 from mien.evaluation.observer import Observer
@@ -12,7 +11,7 @@ from mien.media.audio import read_audio
 from mien.media.video import VideoReader
 from mien.metrics import log_mel, sync_score
 
-VIDEO = Path(__file__).parents[3] / "shared" / "data" / "video"
+VIDEO = DATA / "video"
 
 
 @pytest.mark.parametrize("name", ["edtalk/mouth_source.mp4", "icface/00296.mp4"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flame_files import flame_content, write_flame_pickle
+from reference import REFERENCE
 
 from mien.errors import FormatError, InputError
 from mien.face.flame import (
@@ -27,7 +28,6 @@ from mien.face.skinning import Skeleton
 from mien.pickles import read_pickle
 from mien.types import FaceIdentity, FaceMotion
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 LIKE = REFERENCE / "flame_like"
 needs_reference = pytest.mark.skipif(not LIKE.exists(), reason="the shared references are not here")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA
 
 from mien.assets import fetch
 from mien.errors import AssetError
@@ -14,17 +15,16 @@ from mien.face.ict import arkit_name, write_ict_rig
 from mien.face.rig import Rig, load_rig, retarget
 from mien.types import ARKIT_NAMES, FaceIdentity, FaceMotion
 
-MIRROR = Path(__file__).parents[3] / "shared" / "data"
 QUAD = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
 
 
 @pytest.fixture(scope="module")
 def ict(tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    if not (MIRROR / "models3d" / "ict_facekit").exists():
+    if not (DATA / "models3d" / "ict_facekit").exists():
         pytest.skip("the shared mirror with ICT-FaceKit is not here")
     path = tmp_path_factory.mktemp("ict") / "ict.npz"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MIEN_ASSETS_MIRROR", str(MIRROR))
+        patch.setenv("MIEN_ASSETS_MIRROR", str(DATA))
         write_ict_rig(path, fetch("ict"))
     return load_rig(path)
 

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA
 
 from mien.errors import FormatError, InputError
 from mien.media.livelink import HEADER, read_livelink, write_livelink
 from mien.types import ARKIT_NAMES, FaceMotion
 
-CAPTURES = sorted((Path(__file__).parents[3] / "shared" / "data" / "mocap" / "livelink").glob("*.csv"))
+CAPTURES = sorted((DATA / "mocap" / "livelink").glob("*.csv"))
 
 
 def motion(n: int = 40, fps: float = 25.0) -> FaceMotion:

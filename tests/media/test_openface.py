@@ -1,10 +1,10 @@
 """OpenFace CSV: what is written is read back; a real file and mien's reading of its video agree."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA
 
 from mien.errors import FormatError, InputError
 from mien.face.actions import units_from_motion
@@ -12,7 +12,7 @@ from mien.media.openface import UNITS, read_openface, write_openface
 from mien.metrics import pearson
 from mien.types import ActionUnits
 
-CLIP = Path(__file__).parents[3] / "shared" / "data" / "video" / "icface" / "00296.mp4"
+CLIP = DATA / "video" / "icface" / "00296.mp4"
 
 
 def some_units(n: int = 30) -> ActionUnits:

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import REFERENCE
 from tensorflow_samples import write_checkpoint
 
 from mien.errors import AssetError, FormatError, InputError
@@ -26,7 +26,6 @@ from mien.motion.voca import (
 from mien.training.optimiser import TensorFlowAdam
 from mien.types import SpeechFeatures
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 SMALL = VocaConfig(n_vertices=120)
 
 

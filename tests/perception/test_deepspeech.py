@@ -1,17 +1,15 @@
 """The front end against numbers of the official program (../shared/reference)."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import REFERENCE
 
 from mien.errors import InputError
 from mien.motion.voca import windows
 from mien.perception.deepspeech import at_video_rate, deepspeech_features, mfcc, recogniser_input, to_int16
 from mien.types import Audio
-
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,15 @@
 """mien's own reader of emotion: what prototypes read as, what must not matter, and labelled faces."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from reference import DATA
 
 from mien.face.actions import expression_from_units
 from mien.media.image import read_image
 from mien.perception.emotion import SHAPES, UNEQUAL, emotion_features, load_emotion_reader
 from mien.types import ARKIT_NAMES, Emotion, FaceMotion
 
-PORTRAITS = Path(__file__).parents[3] / "shared" / "data" / "portraits"
+PORTRAITS = DATA / "portraits"
 
 
 def still(**weights: float) -> FaceMotion:

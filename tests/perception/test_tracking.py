@@ -1,9 +1,8 @@
 """Tracking of pictures, and of clips whose motion is known because a stand-in for mediapipe plays it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from reference import DATA
 
 from mien.errors import InputError, NoFaceError
 from mien.face.rig import load_rig
@@ -17,7 +16,7 @@ from mien.types import ARKIT_NAMES, FaceIdentity, FaceMotion
 
 FPS = 25.0
 CAMERA = np.array([2000, 250, 240], np.float32)
-CLIPS = Path(__file__).parents[3] / "shared" / "data" / "video"
+CLIPS = DATA / "video"
 BLINKS = (ARKIT_NAMES.index("eyeBlinkLeft"), ARKIT_NAMES.index("eyeBlinkRight"))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from reference import DATA, NEUTRAL_PORTRAITS
 
 from mien import metrics
 from mien.direction import LABELS, disc_weights
@@ -17,13 +18,7 @@ from mien.perception.tracking import track_image
 from mien.pipelines.restyle import RestyleOptions, restyle, warped
 from mien.types import Emotion
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "portraits"
-NEUTRAL_PORTRAITS = (
-    "anitalker_ai/aiface3.png",
-    "anitalker_ai/aiface4.png",
-    "liveportrait/s0.jpg",
-    "liveportrait/s9.jpg",
-)
+SHARED = DATA / "portraits"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-from reference import Reference
+from reference import DATA, Reference
 from torch import nn
 
 from mien.errors import FormatError, InputError
@@ -256,9 +256,8 @@ def test_rotations_multiply_to_the_head_pose():
 def test_rotations_are_those_of_openface_on_a_real_clip():
     """The clip's table was written by OpenFace; mien's own tracker sees the same turns."""
     import csv
-    from pathlib import Path
 
-    folder = Path(__file__).parents[3] / "shared" / "data" / "video" / "icface"
+    folder = DATA / "video" / "icface"
     if not folder.exists():
         pytest.skip("the clip with OpenFace's table is not beside the repository")
     from mien.media.video import VideoReader

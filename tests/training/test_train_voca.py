@@ -5,10 +5,10 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import DATA
 from vocaset_samples import write_official, write_own
 
 from mien.cli import main
@@ -227,7 +227,7 @@ def test_prepare_refuses(tmp_path):
 
 
 def test_a_filmed_clip_becomes_data(tmp_path):
-    clip = Path(__file__).parents[3] / "shared" / "data" / "video" / "grid_s1" / "bbaf2n.mpg"
+    clip = DATA / "video" / "grid_s1" / "bbaf2n.mpg"
     if not clip.exists():
         pytest.skip("the filmed clips are not at hand (../shared/data)")
     result = prepare(PrepareOptions((clip,), tmp_path / "set"))
