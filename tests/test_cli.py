@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import save_file
 
 from mien.cli import EXAMPLES, VERBS, LoggedProgress, TerminalProgress, main, parse, stoppable
+from mien.direction import Direction
 from mien.errors import InputError
 from mien.media.image import write_image
 from mien.media.motion_file import read_motion, write_motion
 from mien.media.provenance import provenance
+from mien.media.style_file import StyleFile, write_style
 from mien.media.video import write_video
 from mien.progress import Progress
 from mien.types import FaceMotion, Frame
@@ -290,6 +293,23 @@ def test_inspect_rig(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["kind"] == "rig" and "template" in answer["figures"]  # type: ignore[operator]
 
 
+def test_inspect_what_goes_in_besides_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Direction.parse("happy:0.5").save(tmp_path / "a.yaml")
+    answer = inspected(tmp_path / "a.yaml", capsys)
+    assert (answer["kind"], answer["figures"]) == ("direction", {"emotion": "0s:happy:0.5"})
+    (tmp_path / "b.yaml").write_text("emotion: hapy\n")
+    assert main(["inspect", str(tmp_path / "b.yaml")]) == 2
+    assert "b.yaml:1: unknown emotion 'hapy'; did you mean 'happy'" in capsys.readouterr().err
+    write_style(tmp_path / "a.json", StyleFile("film.mp4", {"lips": 1.5}))
+    answer = inspected(tmp_path / "a.json", capsys)
+    assert (answer["kind"], answer["figures"]) == ("style", {"clip": "film.mp4", "lips": 1.5, "for": "speak"})
+    save_file(
+        {"w": np.zeros((2, 3))}, tmp_path / "a.safetensors", metadata={"mien.dsm": '{"config": {"rig": "builtin"}}'}
+    )
+    answer = inspected(tmp_path / "a.safetensors", capsys)
+    assert answer["figures"] == {"of": "mien.dsm", "arrays": 1, "values": 6, "rig": "builtin"}
+
+
 def test_inspect_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "a.flac", np.zeros((8000, 2)), 16000)
     assert inspected(tmp_path / "a.flac", capsys)["figures"] == {
@@ -317,6 +337,7 @@ def test_inspect_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         ("a.npz", b"PK\x03\x04 broken"),
         ("a.mp4", bytes(100)),
         ("a.csv", b"a,b\n1,2\n"),
+        ("a.json", b"[1, 2]"),
         ("a", b""),
     ],
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import FormatError, InputError
+from mien.media.image import require_file
 from mien.types import Array, Audio
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None, *, at: float = 
         FormatError: if it is no sound, has no sound track, or ends early.
     """
     path = Path(path)
-    _check_file(path)
+    require_file(path, "sound file")
     rate, blocks = _open(path)
     n, n_bad, peak = 0, 0, 0.0
     stream = None if sample_rate in (None, rate) else _StreamResampler(rate, int(sample_rate or rate))
@@ -122,19 +123,6 @@ class _StreamResampler:
         rest: Array = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
         want = max(0, round(self._n_in * self._ratio) - self._n_out)
         return np.pad(rest[:want], (0, max(0, want - len(rest))))
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path}: no such file", "check the path")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file", "give the path of a sound file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes)", "export or download it again")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})", "check its permissions") from error
 
 
 def _open(path: Path) -> tuple[int, Iterator[Array]]:

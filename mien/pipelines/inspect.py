@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +13,13 @@ from typing import Any
 
 import tyro
 
-from mien.errors import FormatError, InputError
+from mien.errors import DirectionError, FormatError, InputError
 from mien.progress import Progress
 
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Say what a file is: picture, sound, video, frames, motion or rig; and, if mien made it, with what."""
+    """Say what a file is: picture, sound, video, motion, rig, direction, style, weights; and, if mien made it, how."""
 
     file: tyro.conf.Positional[Path]
     """The file, a folder of frames, or a person's folder."""
@@ -29,7 +32,8 @@ class Inspection:
     Attributes:
         file: its path.
         kind: ``"picture"``, ``"sound"``, ``"video"``, ``"frames"``, ``"person"``, ``"motion"``, ``"rig"``,
-            ``"scene (glTF)"``, ``"emotion (table)"``, ``"action units (OpenFace CSV)"`` or ``"arrays"``.
+            ``"scene (glTF)"``, ``"emotion (table)"``, ``"action units (OpenFace CSV)"``, ``"direction"``, ``"style"``,
+            ``"weights"`` or ``"arrays"``.
         figures: names and values, in the order to show them.
         provenance: the record mien left in it, or ``None``.
     """
@@ -51,7 +55,7 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
     """Look into a file; contents decide, not the ending.
 
     Raises:
-        InputError: if the file is missing, unreadable or empty.
+        InputError: if the file is missing, unreadable or empty, or a direction that is malformed.
         FormatError: if it is nothing that mien knows.
     """
     from mien.media.image import require_file
@@ -65,13 +69,14 @@ def inspect(options: InspectOptions, progress: Progress | None = None) -> Inspec
         kind, figures = "frames", _frames(path)
         return Inspection(path, kind, figures, read_provenance(path))
     require_file(path, "file")
-    for look in (_arrays, _livelink, _readings, _scene, _picture, _moving):
+    for look in (_arrays, _livelink, _readings, _scene, _picture, _weights, _written, _moving):
         found = look(path)
         if found is not None:
             kind, figures = found
             return Inspection(path, kind, figures, read_provenance(path))
     raise FormatError(
-        f"{path}: neither picture, sound, video, motion, rig nor scene", "give a file of one of these kinds, undamaged"
+        f"{path}: neither picture, sound, video, motion, rig, scene, direction, style nor weights",
+        "give a file of one of these kinds, undamaged",
     )
 
 
@@ -194,6 +199,46 @@ def _picture(path: Path) -> Found | None:
             return "picture", {"format": picture.format, "width": width, "height": height, "mode": picture.mode}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def _weights(path: Path) -> Found | None:
+    """Trained networks: their header says what they are of."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            made = file.metadata() or {}
+            sizes = [math.prod(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
+    except SafetensorError:
+        return None
+    figures: dict[str, Any] = {"arrays": len(sizes), "values": sum(sizes)}
+    for kind in (name for name in made if name.startswith("mien.")):
+        header = json.loads(made[kind])
+        plain = {name: value for name, value in header.get("config", header).items() if not isinstance(value, dict)}
+        figures = {"of": kind, **figures, **plain}
+    return "weights", figures
+
+
+def _written(path: Path) -> Found | None:
+    """Styles, and directions: what is wrong in one is said."""
+    from mien.direction import Direction
+    from mien.media.style_file import read_style
+
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        return None
+    with contextlib.suppress(FormatError):
+        style = read_style(path)
+        return "style", {
+            "clip": style.source,
+            **style.habits,
+            "for": "speak" if style.ned is None else "speak, redirect",
+        }
+    try:
+        return "direction", Direction.load(path).to_dict()
+    except DirectionError:
+        if path.suffix.lower() == ".json":  # of which there are many others
+            return None
+        raise
 
 
 def _moving(path: Path) -> Found | None:

@@ -168,9 +168,9 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
     estimator = EmotionEstimator.named(options.estimator)
     folder = options.output
     settings = {"crop_size": options.crop_size, "face": options.face, "estimator": estimator.identity}
+    plans = _plans(options)
     try:
         names = _open_folder(folder, settings)
-        plans = _plans(options)
         missing = [plan for plan in plans if not _is_done(plan)]
         left_out: dict[str, str] = {}
         if missing:

@@ -86,7 +86,7 @@ def test_paths_with_blanks_and_unicode(tmp_path: Path) -> None:
 
 def test_missing_folder_and_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
-    for path, found in [("none.wav", "no such file"), (".", "not a file"), ("empty.wav", "0 bytes")]:
+    for path, found in [("none.wav", "no such file"), (".", "is a folder"), ("empty.wav", "is empty")]:
         with pytest.raises(InputError, match=found):
             read_audio(tmp_path / path)
 
