@@ -22,6 +22,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from landmarker import Landmarker
 
 from mien.face.rig import load_rig
 from mien.media.audio import read_audio
@@ -30,7 +31,7 @@ from mien.motion.lips import lips
 from mien.perception.acoustics import acoustic_phones, prosody
 from mien.perception.phones import posteriors, recognise
 from mien.perception.speech import analyse
-from mien.types import FaceMotion, Phone, SpeechFeatures
+from mien.types import ARKIT_NAMES, FaceMotion, Phone, SpeechFeatures
 
 SHAPES = ("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthSmileLeft", "mouthStretchLeft",
           "mouthLowerDownLeft", "mouthUpperUpLeft", "mouthRollLower")  # fmt: skip
@@ -61,33 +62,19 @@ def track(path: Path, task: Path, cache: Path) -> Filmed:
 
 
 def _track_to(path: Path, task: Path, store: Path) -> None:
-    import mediapipe
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(task)),
-        running_mode=vision.RunningMode.VIDEO,
-        output_face_blendshapes=True,
-    )
-    points, shapes, found = [], [], []
-    names = list(SHAPES)
-    with av.open(str(path)) as container, vision.FaceLandmarker.create_from_options(options) as landmarker:
+    landmarker = Landmarker(task, video=True)
+    nothing = np.zeros((478, 3)), np.zeros(len(ARKIT_NAMES))
+    with av.open(str(path)) as container:
         stream = container.streams.video[0]
         fps = float(stream.average_rate)
-        for i, frame in enumerate(container.decode(stream)):
-            picture = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
-            result = landmarker.detect_for_video(image, int(1000 * i / fps))
-            found.append(bool(result.face_landmarks))
-            if found[-1]:
-                size = (frame.width, frame.height, frame.width)
-                points.append([(p.x, p.y, p.z) * np.array(size) for p in result.face_landmarks[0]])
-                scores = {c.category_name: c.score for c in result.face_blendshapes[0]}
-                shapes.append([scores[name] for name in names])
-            else:
-                points.append(np.zeros((478, 3)))
-                shapes.append([0.0] * len(names))
-    np.savez(store, points=np.float32(points), shapes=np.float32(shapes), found=found, fps=fps, names=names)
+        seen = [
+            landmarker(frame.to_ndarray(format="rgb24"), int(1000 * i / fps))
+            for i, frame in enumerate(container.decode(stream))
+        ]
+    points, scores = (np.float32(rows) for rows in zip(*(one or nothing for one in seen), strict=True))
+    shapes = scores[:, [ARKIT_NAMES.index(name) for name in SHAPES]]
+    found = [one is not None for one in seen]
+    np.savez(store, points=points, shapes=shapes, found=found, fps=fps, names=list(SHAPES))
 
 
 def opening_of(motion: FaceMotion) -> np.ndarray:

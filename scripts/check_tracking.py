@@ -14,16 +14,17 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 os.environ.setdefault("GLOG_minloglevel", "3")
 
+from landmarker import Landmarker
+
 from mien.media.video import VideoReader
 from mien.perception.tracking import track_video
-from mien.types import ARKIT_NAMES, Frame
+from mien.types import ARKIT_NAMES
 
 Array = npt.NDArray[np.float64]
 
@@ -37,48 +38,21 @@ NAMES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "browDow
 STILL = 0.02
 
 
-class Task:
-    """The Face Landmarker on pictures, one by one and as a video."""
-
-    def __init__(self, path: Path) -> None:
-        from mediapipe.tasks.python import BaseOptions, vision
-
-        def make(mode: Any) -> Any:
-            base = BaseOptions(model_asset_buffer=path.read_bytes())
-            return vision.FaceLandmarker.create_from_options(
-                vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, output_face_blendshapes=True)
-            )
-
-        self._pictures, self._video = make(vision.RunningMode.IMAGE), make(vision.RunningMode.VIDEO)
-
-    def __call__(self, frame: Frame, milliseconds: int) -> tuple[Array | None, Array | None]:
-        import mediapipe as mp
-
-        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
-        return _row(self._pictures.detect(image)), _row(self._video.detect_for_video(image, milliseconds))
-
-
-def _row(result: Any) -> Array | None:
-    if not result.face_blendshapes:
-        return None
-    scores = {shape.category_name: shape.score for shape in result.face_blendshapes[0]}
-    return np.array([scores[name] for name in NAMES])
-
-
 def measure(path: Path, task: Path, longest: int) -> tuple[Array, Array, Array, float]:
     """mien's values, the task's on pictures and on video ``(T, 9)`` each, and mien's CPU milliseconds per frame."""
     frames = [frame for frame, _ in zip(VideoReader(path), range(longest), strict=False)]
     started = time.process_time()
     track = track_video(frames, fps=VideoReader(path).fps)
     cost = (time.process_time() - started) / len(frames) * 1000
-    mien = track.motion.expression[:, [ARKIT_NAMES.index(name) for name in NAMES]]
-    landmarker = Task(task)
-    rows = [landmarker(frame, 40 * (i + 1)) for i, frame in enumerate(frames)]
-    kept = [
-        i for i, (picture, video) in enumerate(rows) if track.found[i] and picture is not None and video is not None
-    ]
-    pictures = np.array([rows[i][0] for i in kept])
-    return mien[kept].astype(float), pictures, np.array([rows[i][1] for i in kept]), cost
+    pictures, video = Landmarker(task), Landmarker(task, video=True)
+    rows = [(pictures(frame), video(frame, 40 * (i + 1))) for i, frame in enumerate(frames)]
+    kept = [i for i, (one, other) in enumerate(rows) if track.found[i] and one is not None and other is not None]
+    theirs = ([rows[i][mode][1] for i in kept] for mode in (0, 1))
+    mien, *both = (
+        np.array(values, float)[:, [ARKIT_NAMES.index(name) for name in NAMES]]
+        for values in (track.motion.expression[kept], *theirs)
+    )
+    return mien, *both, cost
 
 
 def correlations(ours: Array, theirs: Array) -> Array:

@@ -31,6 +31,7 @@ import numpy.typing as npt
 os.environ.setdefault("GLOG_minloglevel", "3")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from landmarker import Landmarker
 from rigbuild.teacher import Teacher
 
 from mien.face.rig import load_rig
@@ -82,29 +83,6 @@ class Lessons:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
-class Landmarker:
-    """The whole Face Landmarker task on single pictures."""
-
-    def __init__(self, task: Path) -> None:
-        from mediapipe.tasks.python import BaseOptions, vision
-
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=task.read_bytes()), output_face_blendshapes=True
-        )
-        self._task = vision.FaceLandmarker.create_from_options(options)
-
-    def __call__(self, frame: Frame) -> Array | None:
-        """The ``(52,)`` coefficients of the face in a picture."""
-        import mediapipe as mp
-
-        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
-        shapes = self._task.detect(image).face_blendshapes
-        if not shapes:
-            return None
-        scores = {shape.category_name: shape.score for shape in shapes[0]}
-        return np.array([scores.get(name, 0.0) for name in ARKIT_NAMES], np.float32)
-
-
 def frames_of(path: Path, every: int) -> Iterator[Frame]:
     from mien.media.video import VideoReader
 
@@ -115,7 +93,7 @@ def seen_alike(frame: Frame, backend: MediapipeBackend, landmarker: Landmarker) 
     """Landmarks as mien finds them and the teacher's answer, if both see a face."""
     answer = landmarker(frame)
     faces = backend.detect(frame, patient=False)
-    return None if answer is None or not faces else (faces[0], answer)
+    return None if answer is None or not faces else (faces[0], answer[1].astype(np.float32))
 
 
 def real_lessons(data: Path, landmarker: Landmarker) -> Lessons:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.assets import sha256_of
 from mien.types import ARKIT_NAMES
 from rigbuild import learn
 from rigbuild.assemble import mirror_name
 from rigbuild.binding import N_SURFACE
-from rigbuild.sources import Array, sha256
+from rigbuild.sources import Array
 from rigbuild.teacher import align
 
 LEAST_ACTIVE = 0.02
@@ -100,7 +101,7 @@ def write(path: Path, facts: Facts, sources: list[Path], root: Path, people: lis
             f"| {label} | {source} | {size:.1f} | {own[k]:.2f} | {check_own[k]:.2f} | {_cell(prior_cosines[k])} "
             f"| {_cell(cosines[k])} | {_cell(gains[k])} |"
         )
-    files = "\n".join(f"| {file.relative_to(root)} | {sha256(file)} |" for file in sources)
+    files = "\n".join(f"| {file.relative_to(root)} | {sha256_of(file)} |" for file in sources)
     path.write_text(
         CARD.format(
             n_identities=len(facts.identity_basis),

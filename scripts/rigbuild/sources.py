@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -18,8 +17,6 @@ Index = npt.NDArray[np.int64]
 CENTIMETRE = 0.01
 ICT_FACE = slice(0, 9409)
 ICT_EYEBALL = {"left": slice(21451, 23021), "right": slice(23021, 24591)}
-ICT_IRIS = {"left": slice(22221, 23021), "right": slice(23791, 24591)}
-ICT_TONGUE_AND_GUMS = slice(14062, 17039)
 ICT_TEETH_UPPER = (
     (17230, 17416), (17416, 17607), (17607, 17730), (17730, 17895), (17895, 17991), (17991, 18067), (18067, 18143),
     (18143, 18219), (18219, 18295), (18295, 18391), (18391, 18556), (18556, 18679), (18679, 18870), (18870, 19056),
@@ -52,10 +49,6 @@ class Ict:
     landmarks_68: Index
     expressions: dict[str, Array]
     identities: Array
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _vertices(text: bytes) -> Array:

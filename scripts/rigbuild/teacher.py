@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from landmarker import Landmarker
 
 from mien.types import ARKIT_NAMES
 from rigbuild.binding import similarity
@@ -29,29 +30,15 @@ class Clip:
 def track(path: Path, task: Path, every: int = 1) -> Clip:
     """Every ``every``-th frame of a clip (or a picture) in which the landmarker finds a face."""
     import av
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
 
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_buffer=task.read_bytes()),
-        running_mode=vision.RunningMode.VIDEO,
-        output_face_blendshapes=True,
-    )
+    landmarker = Landmarker(task, video=True)
     landmarks, coefficients = [], []
-    with vision.FaceLandmarker.create_from_options(options) as landmarker, av.open(str(path)) as container:
+    with av.open(str(path)) as container:
         for number, frame in enumerate(container.decode(video=0)):
-            if number % every:
-                continue
-            image = mp.Image(
-                image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-            )
-            found = landmarker.detect_for_video(image, 40 * (number + 1))
-            if not found.face_landmarks:
-                continue
-            points = np.array([[p.x, p.y, p.z] for p in found.face_landmarks[0]])
-            landmarks.append(points * [image.width, -image.height, -image.width])
-            scores = {c.category_name: c.score for c in found.face_blendshapes[0]}
-            coefficients.append([scores.get(name, 0.0) for name in ARKIT_NAMES])
+            found = None if number % every else landmarker(frame.to_ndarray(format="rgb24"), 40 * (number + 1))
+            if found is not None:
+                landmarks.append(found[0] * [1, -1, -1])
+                coefficients.append(found[1])
     return Clip(
         path.stem, np.array(landmarks).reshape(-1, 478, 3), np.array(coefficients).reshape(-1, len(ARKIT_NAMES))
     )
