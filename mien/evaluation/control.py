@@ -28,7 +28,7 @@ from mien.evaluation.leakage import (
     doses,
     matrix,
 )  # fmt: skip
-from mien.evaluation.watcher import Watcher
+from mien.evaluation.watcher import Clip, Watcher
 from mien.progress import Progress, Silent, Stage
 from mien.types import Frame, SpeechFeatures
 
@@ -48,13 +48,21 @@ class Control:
         name: as in :data:`~mien.evaluation.leakage.FACTORS`.
         unit: what the values are.
         values: ascending, over the documented range.
+        default: the value of a clip that says nothing of this control.
         lanes: the direction's lanes for one value.
     """
 
     name: str
     unit: str
     values: tuple[float, ...]
+    default: float
     lanes: Callable[[float], Mapping[str, Any]]
+
+    @property
+    def branches(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The values from the default upwards, and from there downwards."""
+        higher = tuple(value for value in self.values if value >= self.default)
+        return higher, tuple(value for value in reversed(self.values) if value < self.default)
 
 
 HELD: Mapping[str, Any] = {"lips": 1.0, "blink": 15}
@@ -66,14 +74,16 @@ def controls(raised_brow: Path) -> tuple[Control, ...]:
     thirds = tuple(float(v) for v in np.linspace(0, 2, 7))
     return (
         Control(
-            "emotion", "sad -1 to happy 1", tuple(float(v) for v in np.linspace(-1, 1, 7)),
+            "emotion", "sad -1 to happy 1", tuple(float(v) for v in np.linspace(-1, 1, 7)), 0,
             lambda v: {"emotion": f"{'sad' if v < 0 else 'happy'}:{abs(v):g}"},
         ),
-        Control("lips", "gain", thirds, lambda v: {"lips": v}),
-        Control("style", "strength of theatrical", thirds, lambda v: {"style": {"name": "theatrical", "strength": v}}),
-        Control("blink", "per minute", tuple(float(v) for v in range(0, 61, 10)), lambda v: {"blink": v}),
+        Control("lips", "gain", thirds, 1, lambda v: {"lips": v}),
         Control(
-            "region", "gain of the left brow's source", thirds,
+            "style", "strength of theatrical", thirds, 0, lambda v: {"style": {"name": "theatrical", "strength": v}}
+        ),
+        Control("blink", "per minute", tuple(float(v) for v in range(0, 61, 10)), 15, lambda v: {"blink": v}),
+        Control(
+            "region", "gain of the left brow's source", thirds, 0,
             lambda v: {"regions": {"brows_left": {"source": str(raised_brow), "gain": v}}},
         ),
     )  # fmt: skip
@@ -256,18 +266,20 @@ def _raised_brow(path: Path) -> Path:
 def _sweeps(
     watcher: Watcher, speech: SpeechFeatures, swept: Sequence[Control], seed: int, played: Played, stage: Stage
 ) -> Played:
-    def clip(lanes: Mapping[str, Any]) -> Measures:
-        measures = watcher.measures(Direction.from_dict({**HELD, **lanes}), speech, seed)
+    def play(lanes: Mapping[str, Any], before: Clip | None = None) -> Clip:
+        clip = watcher.play(Direction.from_dict({**HELD, **lanes}), speech, seed, before)
         stage.advance()
-        return measures
+        return clip
 
-    watcher.forget()
-    default = clip({})
+    default = play({})
     for control in swept:
-        clips, pictures = [], []
-        for value in control.values:
-            clips.append(clip(control.lanes(value)))
-            pictures.append(watcher.picture)
-        played.sweeps.append(Sweep(control.name, control.values, tuple(clips), default))
+        seen: dict[float, tuple[Measures, Frame]] = {}
+        for branch in control.branches:
+            before = default  # outwards, each clip followed from its neighbour
+            for value in branch:
+                before = play(control.lanes(value), before)
+                seen[value] = before.measures, before.picture
+        clips, pictures = zip(*(seen[value] for value in control.values), strict=True)
+        played.sweeps.append(Sweep(control.name, control.values, clips, default.measures))
         played.pictures[control.name] = [pictures[i] for i in (0, len(pictures) // 2, -1)]
     return played

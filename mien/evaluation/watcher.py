@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -18,6 +19,38 @@ _LOOK_EVERY = 3  # frames between those that are judged and whose brows and lips
 _RIGID = [33, 133, 362, 263, 168, 6, 195, 127, 356, 234, 454]  # eye corners, nose, temples
 
 
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A frame whose brows and lips are followed from clip to clip.
+
+    Attributes:
+        grey: the frame.
+        points: ``(478, 3)`` landmarks in it.
+        risen: ``(2,)`` pixels by which the right and left brow have risen since the clip of defaults.
+        gap: between the lips, face heights: by landmarks in the clip of defaults, from there on as flow adds it up.
+    """
+
+    grey: Grey
+    points: Array
+    risen: Array
+    gap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What was seen of one clip.
+
+    Attributes:
+        measures: all of :data:`~mien.evaluation.leakage.MEASURES`.
+        picture: the loudest moment.
+        moments: frame number → what is followed.
+    """
+
+    measures: Measures
+    picture: Frame
+    moments: Mapping[int, Moment]
+
+
 class Watcher:
     """Plays directions on one portrait and sums up what is to be seen.
 
@@ -25,9 +58,6 @@ class Watcher:
         portrait: the face.
         observer: finds landmarks.
         name: of the portrait, for errors.
-
-    Attributes:
-        picture: the loudest moment of the last clip.
 
     Raises:
         NoFaceError: if the observer does not find the face of the photo.
@@ -40,58 +70,66 @@ class Watcher:
         seen = observer(portrait.image)
         if seen is None:
             raise NoFaceError(f"{name}: the observer finds no face", "give a picture from the front, in good light")
-        self.picture = portrait.image
         self._portrait, self._observer, self._reference = portrait, observer, seen
         self._renderer = WarpRenderer(portrait)
         left, top = seen[:, :2].min(0)
         right, bottom = seen[:, :2].max(0)
         whole = int(left), int(top), int(right), int(bottom)
         self._box = face_box(portrait.image) or whole
-        self._defaults: dict[int, tuple[Grey, Array]] = {}
 
-    def forget(self) -> None:
-        """The next clip is the one of defaults."""
-        self._defaults.clear()
+    def play(self, direction: Direction, speech: SpeechFeatures, seed: int, before: Clip | None = None) -> Clip:
+        """Play one clip and look at it.
 
-    def measures(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Measures:
-        """All of :data:`~mien.evaluation.leakage.MEASURES` of one clip; the first clip is the one of defaults."""
+        Args:
+            direction: what is played.
+            speech: the voice.
+            seed: of blinks, glances and head movement.
+            before: the clip from which brows and lips are followed, one step nearer to the defaults; ``None`` if this
+                is the clip of defaults. Small steps are what optical flow sees best.
+        """
         import cv2
 
         from mien import metrics
 
         points: list[Array] = []
         judged: dict[int, float] = {}
-        brows: dict[int, Array] = {}
-        gaps: dict[int, float] = {}
+        moments: dict[int, Moment] = {}
+        picture = self._portrait.image
         silent, spoken = far_from_speech(speech), np.asarray(speech.voiced) > 0.5
         loudest = int(np.argmax(speech.loudness))
         for i, frame in enumerate(self._frames(direction, speech, seed)):
             seen = self._observer(frame)
             points.append(points[-1] if seen is None and points else self._reference if seen is None else seen)
             if i == loudest:
-                self.picture = frame
+                picture = frame
             if i % _LOOK_EVERY == 0 and (silent[i] or spoken[i]):
                 grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
-                before, usual = self._defaults.setdefault(i, (grey, points[-1]))
                 judged[i] = self._valence(frame, points[-1])
-                brows[i] = brow_rises(before, grey, usual, points[-1])
-                if spoken[i]:
-                    wider = lip_parting(before, grey, usual, points[-1]) / self._height
-                    gaps[i] = max(self._gap(usual) + wider, 0.0)  # lips that thin come no closer than shut
+                moments[i] = self._moment(grey, points[-1], bool(spoken[i]), before.moments[i] if before else None)
         landmarks = np.stack(points)
         face = metrics.steadied(landmarks, self._reference)
         closure = metrics.closure_from_openness(metrics.eye_openness(face), speech.fps)
-        raised = np.mean(list(brows.values()), axis=0) / float(metrics.eye_distance(self._reference))
-        return {
+        raised = np.mean([m.risen for m in moments.values()], axis=0) / float(metrics.eye_distance(self._reference))
+        gaps = [max(m.gap, 0.0) for i, m in moments.items() if spoken[i]]  # lips that thin come no closer than shut
+        measures = {
             "valence": float(np.median([v for i, v in judged.items() if silent[i]])),
-            "lip movement": float(np.std(list(gaps.values()))),
-            "lip opening": float(np.mean(list(gaps.values()))),
+            "lip movement": float(np.std(gaps)),
+            "lip opening": float(np.mean(gaps)),
             "head movement": float(metrics.head_angles(landmarks, self._reference).std(0).mean()),
             "blink rate": metrics.blink_rate(metrics.blinks_of(closure, speech.fps), len(landmarks) / speech.fps),
             "brow asymmetry": float(raised[1] - raised[0]),
             "valence in speech": float(np.median([v for i, v in judged.items() if spoken[i]])),
             "brow height": float(raised.mean()),
         }
+        return Clip(measures, picture, moments)
+
+    def _moment(self, grey: Grey, points: Array, spoken: bool, before: Moment | None) -> Moment:
+        """A frame, followed from the same frame of another clip; lips where somebody speaks."""
+        if before is None:
+            return Moment(grey, points, np.zeros(2, np.float32), self._gap(points))
+        pair = before.grey, grey, before.points, points
+        wider = lip_parting(*pair) / self._height if spoken else 0.0
+        return Moment(grey, points, before.risen + brow_rises(*pair), before.gap + wider)
 
     def _frames(self, direction: Direction, speech: SpeechFeatures, seed: int) -> Iterator[Frame]:
         from mien.pipelines.speak import perform

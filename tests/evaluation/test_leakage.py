@@ -11,6 +11,7 @@ from mien.errors import InputError, OutputError
 from mien.evaluation import control as module
 from mien.evaluation.control import HELD, ControlOptions, controls, evaluate_control
 from mien.evaluation.leakage import FACTORS, MEASURES, NATURAL, Sweep, beside, doses, matrix
+from mien.evaluation.watcher import Clip
 
 STILL = dict.fromkeys(MEASURES, 0.0)
 
@@ -82,21 +83,17 @@ def test_every_control_goes_through_its_documented_range(tmp_path):
 class PretendWatcher:
     """A face on which lips leak into brows, as a broken generator's might."""
 
-    picture = np.zeros((64, 64, 3), np.uint8)
-
     def __init__(self, portrait, observer, name):
         pass
 
-    def forget(self):
-        pass
-
-    def measures(self, direction, speech, seed):
+    def play(self, direction, speech, seed, before=None):
         gain = direction.lips.gain.keys[0][1]
         style = direction.style.strength if direction.style.name != "neutral" else 0
-        return STILL | {
+        measures = STILL | {
             "lip movement": 0.01 * gain, "brow asymmetry": 0.013 * gain, "head movement": style,
             "blink rate": direction.blink.rate.keys[0][1], "valence": direction.emotion[0].point[0],
         }  # fmt: skip
+        return Clip(measures, np.zeros((64, 64, 3), np.uint8), {})
 
 
 @pytest.mark.parametrize("ending", [".json", ".html"])
