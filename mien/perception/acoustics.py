@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.types import Array, Phone
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 SAMPLE_RATE = 16_000
 HOP = 0.01
@@ -41,7 +45,7 @@ class Prosody:
     speech_level: float
     loudness: Array
     pitch: Array
-    active: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    active: Bools
 
 
 def prosody(samples: Array) -> Prosody:
@@ -64,7 +68,7 @@ def prosody(samples: Array) -> Prosody:
     return Prosody(level, speech_level, loudness, pitch, active)
 
 
-def voice_activity(level: Array, periodicity: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def voice_activity(level: Array, periodicity: Array) -> Bools:
     """Where somebody speaks.
 
     The noise floor and the speech level are percentiles of the clip's own level. Speech starts where the level passes
@@ -195,16 +199,12 @@ def _bands_and_formants(windows: Array) -> tuple[Array, ...]:
     return high / (high + below), low / below, f1, f2
 
 
-def _bark(hertz: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> Array:
+def _bark(hertz: npt.NDArray[np.floating]) -> Array:
     """Critical-band rate (Traunmüller 1990)."""
     return np.asarray(26.81 * hertz / (1960 + hertz) - 0.53, np.float32)
 
 
-Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-
-
-def _runs(labels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[tuple[int, int]]:
+def _runs(labels: npt.NDArray[np.generic]) -> list[tuple[int, int]]:
     """``(start, stop)`` of every stretch of equal values."""
     edges = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist(), len(labels)]
     return list(pairwise(edges))

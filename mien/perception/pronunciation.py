@@ -58,7 +58,7 @@ def _by_rules(word: str) -> str | None:
         if rest[0] in _LONG and len(rest) == 3 and rest[1] not in _LONG and rest[2] == "e":
             sounds += [_LONG[rest[0]], _RULES.get(rest[1], "")]
             break
-        if rest[:1] in "ceg" and len(rest) > 1 and rest[0] in "cg" and rest[1] in "eiy":
+        if len(rest) > 1 and rest[0] in "cg" and rest[1] in "eiy":  # soft, as in "cell" and "gem"
             sounds.append("S" if rest[0] == "c" else "JH")
             at += 1
             continue

@@ -82,9 +82,10 @@ def run(
         InputError: if the clips or the numbers cannot be used, or the folder holds another run.
         FormatError: if a clip or a checkpoint is damaged.
     """
-    for name, value in (("--batch-size", options.batch_size - 1), ("--faces-per-second", options.faces_per_second)):
-        if value <= 0:
-            raise InputError(f"{name} is too small", "give at least 2 pictures, and more than 0 faces per second")
+    if options.batch_size < 2:
+        raise InputError(f"--batch-size {options.batch_size}", "give at least 2")
+    if not options.faces_per_second > 0:
+        raise InputError(f"--faces-per-second {options.faces_per_second:g}", "give a number above 0")
     clips = open_clips(options.data)
     unknown = sorted(set(options.leave_out) - set(clips))
     if unknown:
@@ -154,7 +155,7 @@ def face_track(person: str, clip: Path, folder: Path, size: int, per_second: flo
             rows.append(i)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(kept) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, header=np.frombuffer(b"{}", np.uint8), faces=np.stack(faces), controls=controls[rows])
+        np.savez_compressed(file, faces=np.stack(faces), controls=controls[rows])
     return FaceTrack(person, np.stack(faces), controls[rows])
 
 
@@ -168,8 +169,9 @@ class IcfaceTask:
         self.icface, self._discriminator = Icface(config), Discriminator(config)
         self.network = nn.ModuleDict({"icface": self.icface, "discriminator": self._discriminator})
         self.optimiser = torch.optim.RMSprop(self.network.parameters(), lr=2e-4, alpha=0.99, eps=1e-8)
-        self._tracks, self._held_out, self._people, self._previews = tracks, held_out, people, previews
-        self._frames = [(t, i) for t, each in enumerate(tracks) for i in range(len(each.faces))]
+        self._looked_at, self._has_held_out = held_out or tracks[:1], bool(held_out)
+        self._people, self._previews = people, previews
+        self._frames = [(each, i) for each in tracks for i in range(len(each.faces))]
         self._weights = LossWeights()
 
     def __len__(self) -> int:
@@ -181,14 +183,10 @@ class IcfaceTask:
         rng = np.random.default_rng((*indices.tolist(), 1))
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout; by the frames alone, so a resumed run draws the same
         drivers = [self._frames[i] for i in np.resize(indices, max(len(indices), 2))]
-        sources = [int(rng.integers(len(self._tracks[t].faces))) for t, _ in drivers]
-        pictures = as_tensor(np.stack([self._tracks[t].faces[i] for (t, _), i in zip(drivers, sources, strict=True)]))
-        driving = as_tensor(np.stack([self._tracks[t].faces[i] for t, i in drivers]))
-        own = torch.from_numpy(
-            np.stack([self._tracks[t].controls[i] for (t, _), i in zip(drivers, sources, strict=True)])
-        )
-        controls = torch.from_numpy(np.stack([self._tracks[t].controls[i] for t, i in drivers]))
-        identity = torch.tensor([self._people.index(self._tracks[t].person) for t, _ in drivers])
+        driven = [(each, int(rng.integers(len(each.faces)))) for each, _ in drivers]
+        pictures, own = _stacked(driven)
+        driving, controls = _stacked(drivers)
+        identity = torch.tensor([self._people.index(each.person) for each, _ in drivers])
 
         self._learning(self._discriminator)
         with torch.no_grad():
@@ -225,10 +223,9 @@ class IcfaceTask:
 
     def validate(self) -> Mapping[str, float]:
         """On people left out: mean difference from the driving frame in grey levels, and that of a face kept still."""
-        looked_at = self._held_out or self._tracks[:1]
         self.icface.eval()
         pairs, errors, still = [], [], []
-        for each in looked_at:
+        for each in self._looked_at:
             picked = np.linspace(0, len(each.faces) - 1, _SHOWN).astype(int)
             neutral = self.icface.neutral(as_tensor(each.faces[:1])).expand(len(picked), -1, -1, -1)
             moved = self.icface.animate(neutral, torch.from_numpy(each.controls[picked]))
@@ -239,9 +236,15 @@ class IcfaceTask:
             pairs += [*each.faces[picked], *made]
         self._previews.mkdir(parents=True, exist_ok=True)
         write_image(self._previews / "latest.png", contact_sheet(pairs[: 8 * _SHOWN], columns=_SHOWN, width=128))
-        if not self._held_out:
+        if not self._has_held_out:
             return {}
         return {"error": float(np.mean(errors)), "error_if_still": float(np.mean(still))}
+
+
+def _stacked(frames: Sequence[tuple[FaceTrack, int]]) -> tuple[Tensor, Tensor]:
+    """Some frames ``(N, 3, S, S)`` as the networks see them, and their controls ``(N, 20)``."""
+    faces, controls = zip(*((each.faces[i], each.controls[i]) for each, i in frames), strict=True)
+    return as_tensor(np.stack(faces)), torch.from_numpy(np.stack(controls))
 
 
 def _sized(face: Frame, size: int) -> Frame:
