@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 _NEUTRAL = LABELS.index("neutral")
-_PARTED = ("jawOpen", "mouthFunnel", "mouthUpperUp", "mouthLowerDown")
-"""What parts the lips of the photo's own laugh; nobody speaks, so it goes with the emotion that it belongs to."""
+_LIPS = ("jawOpen", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthPucker", "mouthPress", "mouthRoll",
+         "mouthShrug")  # fmt: skip
+"""What parts the lips of the photo's laugh, or makes its pout: nobody speaks, so it goes with the emotion."""
 
 _STEP, _CHANGE = 1.3, 0.8
 """Seconds from one emotion of a video to the next, and how long the change takes."""
@@ -144,7 +145,7 @@ def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int
     from mien.rendering.warp import WarpRenderer
 
     asked, shown = emotion(weights, fps, seed=seed), 1 - weights[:, _NEUTRAL]
-    names = [name for name in asked.expression_names if name.startswith((*REPLACED, *_PARTED))]
+    names = [name for name in asked.expression_names if name.startswith((*REPLACED, *_LIPS))]
     clips = []
     for face in faces:
         # The photo's own emotion goes, but for what the asked one would make as well.

@@ -16,7 +16,8 @@ from mien.media.provenance import read_provenance
 from mien.media.video import VideoReader
 from mien.perception.tracking import track_image
 from mien.pipelines.restyle import RestyleOptions, restyle, warped
-from mien.types import Emotion
+from mien.rendering.warp import WarpRenderer
+from mien.types import Emotion, FaceMotion
 
 SHARED = DATA / "portraits"
 
@@ -79,6 +80,16 @@ def test_neutral_at_rest_is_the_photo_and_asked_for_takes_the_smile_away(face):
     before, after = (track_image(frame).rest for frame in (smiling, calm))
     smile = ("mouthSmileLeft", "mouthSmileRight")
     assert sum(float(after.column(n)[0]) for n in smile) < 0.5 * sum(float(before.column(n)[0]) for n in smile)
+
+
+@pytest.mark.parametrize(
+    "lips", [{"mouthPucker": [1.0], "mouthFunnel": [0.3]}, {"mouthPressLeft": [0.9], "mouthPressRight": [0.9]}]
+)
+def test_pushed_and_pressed_lips_go_with_the_emotion(face, lips):
+    (sulking,) = WarpRenderer(face).render(FaceMotion.zeros(1, 25).with_columns(lips))
+    (calm,) = warped([track_image(sulking)], np.zeros((1, len(LABELS)), np.float32))
+    before, after = (float(track_image(frame).rest.column(next(iter(lips)))[0]) for frame in (sulking, calm))
+    assert after < 0.4 * before
 
 
 def test_the_plane_is_valence_and_arousal(face):
