@@ -31,6 +31,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import docstring_parser
 import tyro
 
 from mien.errors import InputError, MienError
@@ -300,6 +301,7 @@ _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 def _explain_plainly(options_type: Any) -> None:
     """Have tyro's help name kinds of values as people do, and no default where it is ``None``, ``False`` or empty."""
     hints = get_type_hints(options_type, include_extras=True)
+    texts = {doc.arg_name: doc.description or "" for doc in docstring_parser.parse_from_object(options_type).params}
     for field in fields(options_type):
         hint = hints[field.name]
         bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -308,7 +310,10 @@ def _explain_plainly(options_type: Any) -> None:
             metavar = field.name.upper() + (" ..." if get_origin(bare) is tuple else "")
             metavar = metavar if field.default is MISSING else f"[{metavar}]"
         unsaid = field.default in (None, (), "", MISSING) or field.default is False
-        hints[field.name] = Annotated[hint, tyro.conf.arg(metavar=metavar, help_behavior_hint="" if unsaid else None)]
+        help_text = " ".join(texts[field.name].split())  # tyro would keep the lines of the source
+        hints[field.name] = Annotated[
+            hint, tyro.conf.arg(metavar=metavar, help=help_text, help_behavior_hint="" if unsaid else None)
+        ]
     options_type.__annotations__ = hints
 
 

@@ -39,7 +39,8 @@ class PlayOptions:
     """Where to."""
 
     fault: str = "none"
-    """What shall go wrong."""
+    """What shall go wrong,
+    if anything."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def test_help_shows_a_command_that_works_and_nothing_of_python(verb: str, capsys
     assert f"Example: mien {verb} {EXAMPLES[verb]}" in " ".join(shown.split())
     for word in ("None", "False", "FLOAT", "STR", "(default: )", "(default: '')"):
         assert word not in shown
+
+
+def test_help_is_filled_however_the_source_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "--help"]) == 0
+    assert "What shall go wrong, if anything." in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
