@@ -104,21 +104,25 @@ def keep_gaps(source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity 
     own, total = source.expression, np.array(wanted.expression)
     jaw, lips = _INDEX["jawOpen"], _INDEX["mouthClose"]
     gaps, rest = _gaps("lips", identity)
-    gap, asked = own @ gaps + rest, np.maximum(total @ gaps + rest, 0).mean(1)
-    opening = np.maximum(gap, 0).mean(1)
+    gap = own @ gaps + rest
+    opening, asked = (np.maximum(each, 0).mean(1) for each in (gap, total @ gaps + rest))
+    shut = _when_closed(opening)
+    opening, asked = (np.maximum(each - shut, 0) for each in (opening, asked))
     size = np.linalg.norm(opening)
     wider = float(np.clip(np.linalg.norm(asked) / size, 1 / (1 + MOST_WIDER), 1 + MOST_WIDER)) if size else 1.0
-    opening = _beyond_closed(opening)
     usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
     total[:, [jaw, lips]] = own[:, [jaw, lips]]
     closed = np.clip(1.5 - opening / (0.3 * usual), 0, 1)
-    excess = total @ gaps + rest - wider * gap
+    widened = 1 + (wider - 1) * opening / np.maximum(opening + shut, 1e-9)
+    excess = total @ gaps + rest - widened[:, None] * gap
     opens, closes = gaps[jaw].mean(), -gaps[lips].mean()
     by_jaw = (1 - closed) * excess.mean(1)
     released = np.clip(-by_jaw, 0, closes * total[:, lips]) * np.clip(1 - total[:, jaw] / _JAW_SHUT, 0, 1)
     by_jaw += released  # lips that hold a gap over a shut jaw let go before it opens
     moved = np.clip(-by_jaw / opens, -total[:, jaw], 1 - total[:, jaw])
-    by_lips = closed * excess.max(1) + by_jaw + moved * opens - released  # no pair of closed lips is left apart
+    line, _ = _gaps("lips", identity, corners=1)
+    parted = _most((total - own) @ line / -line[lips])  # no part of the line between closed lips is left open
+    by_lips = closed * closes * parted + by_jaw + moved * opens - released
     pressed = np.clip(by_lips / closes, -total[:, lips], 1 - total[:, lips])
     moved -= (by_lips - pressed * closes) / opens
     total[:, jaw] = np.clip(total[:, jaw] + moved, 0, 1)
@@ -160,7 +164,8 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     """``(T, 52)`` the source's articulation with a posture over it, and the source's gap between the lips."""
     gaps, rest = _gaps("lips", identity)
     gap = np.maximum(own @ gaps + rest, 0)  # (T, P) of the source
-    opening = _beyond_closed(gap.mean(1))
+    opening = gap.mean(1)
+    opening = np.maximum(opening - _when_closed(opening), 0)
     change = np.array(change)
     wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, 0, 1) * MOST_WIDER
     openers, wideners = ([_INDEX[name] for name in names] for names in (_OPENERS, _WIDENERS))
@@ -183,10 +188,15 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     return np.asarray(total, np.float32)
 
 
-def _beyond_closed(opening: Array) -> Array:
-    """Openings ``(T,)`` less that of a closed mouth: there are faces whose lips the rig has apart when they touch."""
-    closed = min(float(np.percentile(opening, 2)), _LIPS_APART) if len(opening) else 0.0
-    return np.asarray(np.maximum(opening - closed, 0))
+def _most(values: Array) -> Array:
+    """About the value farthest from 0 in each row; of opposite values the opposite, so that it can be undone."""
+    weights = np.abs(values) ** 6 + 1e-12
+    return np.asarray((values * weights).sum(1) / weights.sum(1))
+
+
+def _when_closed(opening: Array) -> float:
+    """The least of openings ``(T,)``: there are faces whose lips the rig has apart when they touch."""
+    return min(float(np.percentile(opening, 2)), _LIPS_APART) if len(opening) else 0.0
 
 
 def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
@@ -204,10 +214,14 @@ def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     return change
 
 
-def _gaps(closure: str, identity: FaceIdentity | None) -> tuple[Array, Array]:
-    """Metres by which each expression ``(52, P)`` and the neutral face ``(P,)`` part the middle pairs of two edges."""
+def _gaps(closure: str, identity: FaceIdentity | None, corners: int | None = None) -> tuple[Array, Array]:
+    """Metres by which each expression ``(52, P)`` and the neutral face ``(P,)`` part two edges.
+
+    Of the pairs, a quarter at each end counts as the corner, or as many as are given.
+    """
     rig = load_rig()
     basis = rig.expressions_for(identity)[[rig.expression_index[name] for name in ARKIT_NAMES]]
     pairs, neutral = rig.closures[closure], rig.neutral(identity)
-    middle = pairs[len(pairs) // 4 : len(pairs) - len(pairs) // 4]
+    ends = len(pairs) // 4 if corners is None else corners
+    middle = pairs[ends : len(pairs) - ends]
     return basis[:, middle[:, 0], 1] - basis[:, middle[:, 1], 1], neutral[middle[:, 0], 1] - neutral[middle[:, 1], 1]

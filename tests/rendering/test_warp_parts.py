@@ -8,6 +8,7 @@ from mien.face.rig import load_rig
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import fill_missing
 from mien.rendering.warp.glasses import stiffness
+from mien.rendering.warp.lip_line import LipLine
 from mien.rendering.warp.surface import HOLES, build_surface
 from mien.rendering.warp.wrinkles import Wrinkles
 
@@ -56,6 +57,31 @@ def test_lips_never_cross() -> None:
     closure.apply(expression)
     moved = points + expression
     assert np.allclose(moved[pairs[:, 0], 1], moved[pairs[:, 1], 1], atol=0.01)
+
+
+def test_a_sneer_takes_open_lips_along_and_leaves_the_line_of_closed_ones_where_it_is() -> None:
+    rig, points = load_rig(), landmarks()
+    basis = (rig.expressions_for(None)[:, :478] * [SCALE, -SCALE, SCALE]).astype(np.float32)
+    line = LipLine(rig, points, basis, np.array([0, -1, 0], np.float32), 260)
+
+    def moved(**weights: float) -> np.ndarray:
+        change = np.zeros(len(basis), np.float32)
+        for name, weight in weights.items():
+            change[rig.expression_index[name]] = weight
+        expression = np.tensordot(change, basis, 1).astype(np.float32)
+        before = expression.copy()
+        line.relax(expression, change)
+        return np.stack([before, expression])[..., 1]
+
+    sneer = {f"{name}{side}": 0.8 for name in ("noseSneer", "mouthUpperUp") for side in ("Left", "Right")}
+    before, after = moved(**sneer, mouthClose=0.45)
+    assert before[[13, 14]].max() < -12 and np.abs(after[[13, 14]]).max() < 2.5  # px of 260
+    assert before[13] < moved(**sneer, mouthClose=0.35)[1][13] < after[13]
+    nostrils, brows = [64, 294], [105, 334]
+    assert (after[nostrils] < 0.6 * before[nostrils]).all() and np.allclose(after[brows], before[brows], atol=0.1)
+    for weights in ({**sneer, "jawOpen": 0.5}, {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "jawOpen": 0.1}):
+        before, after = moved(**weights)
+        assert np.array_equal(before, after)
 
 
 def test_an_open_mouth_closes_when_its_expression_goes_even_if_the_shape_has_the_rest_of_the_gap() -> None:

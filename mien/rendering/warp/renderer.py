@@ -22,6 +22,7 @@ from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.glasses import stiffness
 from mien.rendering.warp.head import HeadLayer, head_frame
+from mien.rendering.warp.lip_line import LipLine
 from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
 from mien.rendering.warp.surface import HOLES, build_surface
@@ -166,6 +167,8 @@ class WarpRenderer:
             Closure(landmarks, posed[:478], rig.closures["eye_left"], up, self._height, 1.0),
             Closure(landmarks, posed[:478], rig.closures["eye_right"], up, self._height, 1.0),
         ]
+        by_landmark = self._basis.reshape(len(self._basis), -1, 3)[:, :478]
+        self._lip_line = LipLine(rig, landmarks, by_landmark, up, self._height) if filmed else None
         self._surface = surface = build_surface(rig, landmarks)
         stiff = stiffness(self._photo, landmarks, surface.rest)
         self._stiff = np.flatnonzero(stiff) if stiff is not None else np.zeros(0, np.intp)
@@ -307,6 +310,8 @@ class WarpRenderer:
             change += offsets @ self._to_picture
         # Lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross.
         expression = change[:478].copy()
+        if self._lip_line is not None:
+            self._lip_line.relax(expression, course.weights[index] - self._rest_weights)
         gaps = [closure.apply(expression, measured=offsets is not None) for closure in self._closures]
         turn, shift = course.turn[index], course.shift[index]
         landmarks = np.empty_like(self._points)
