@@ -20,12 +20,6 @@ from mien.face.rig import Rig, load_rig
 from mien.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from mien.types import Array, FaceIdentity, FaceMotion
 
-_SHIFT_FREE, _SHIFT_MOST = 0.03, 0.05
-"""Metres that a head in a photo may be moved: freely, and at most; beyond, its neck would tear."""
-
-_NEARER_MOST = 0.15
-"""How much larger or smaller a head in a photo may become, as a share."""
-
 _LIDS = (0.6, 1.6)
 """Portraits with smaller or larger eyes than the driver's move their lids this many times as far, at least and most."""
 
@@ -186,12 +180,7 @@ def _place(driver: Driver, reference: int) -> tuple[Array, Array]:
     nearer = driver.sizes / driver.sizes[reference]
     middle = rig.neutral(driver.identity)[:468].mean(0)
     at = (matrix_from_axis_angle(motion.head_pose) @ middle + motion.translation) * nearer[:, None]
-    shift = (at - at[reference])[:, :2]
-    length = np.linalg.norm(shift, axis=1, keepdims=True)
-    room = _SHIFT_MOST - _SHIFT_FREE
-    bearable = np.where(length > _SHIFT_FREE, _SHIFT_FREE + room * np.tanh((length - _SHIFT_FREE) / room), length)
-    size = 1 + _NEARER_MOST * np.tanh((nearer - 1) / _NEARER_MOST)
-    return (shift * (bearable / np.maximum(length, 1e-9))).astype(np.float32), size.astype(np.float32)
+    return (at - at[reference])[:, :2].astype(np.float32), nearer.astype(np.float32)
 
 
 def _detail(driver: Driver, identity: FaceIdentity, manner: Manner, reference: int) -> Array | None:

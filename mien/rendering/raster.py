@@ -222,7 +222,8 @@ def values_at_columns(x: Array, values: Array, left: int, out: Array) -> None:
 def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
     """Turn "this point goes there" into "this place comes from there", on one grid.
 
-    Fixed-point iteration ``b(q) = -f(q + b(q))``; converges while the forward field does not fold.
+    Newton's iteration for ``b(q) = -f(q + b(q))``, each axis by itself, from where the neighbour ended: it converges
+    while the forward field does not fold, however much it stretches.
 
     Args:
         forward: ``(gh, gw, 2)`` pixels, displacement of each grid point.
@@ -236,6 +237,8 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
             if abs(bx) + abs(by) < 0.01:
                 backward[i, j, 0], backward[i, j, 1] = bx, by
                 continue
+            if j > 0:
+                bx, by = backward[i, j - 1, 0], backward[i, j - 1, 1]
             for _ in range(8):
                 x = min(max(j + bx / cell, 0.0), columns - 1.001)
                 y = min(max(i + by / cell, 0.0), rows - 1.001)
@@ -245,9 +248,13 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
                 top_y = forward[i0, j0, 1] * (1 - u) + forward[i0, j0 + 1, 1] * u
                 low_x = forward[i0 + 1, j0, 0] * (1 - u) + forward[i0 + 1, j0 + 1, 0] * u
                 low_y = forward[i0 + 1, j0, 1] * (1 - u) + forward[i0 + 1, j0 + 1, 1] * u
-                before_x, before_y = bx, by
-                bx, by = -(top_x * (1 - v) + low_x * v), -(top_y * (1 - v) + low_y * v)
-                if abs(bx - before_x) + abs(by - before_y) < 0.01:
+                # How much the field stretches here along each axis; it is never taken to fold.
+                along_x = forward[i0, j0 + 1, 0] - forward[i0, j0, 0]
+                along_x += (forward[i0 + 1, j0 + 1, 0] - forward[i0 + 1, j0, 0] - along_x) * v
+                step_x = (bx + top_x * (1 - v) + low_x * v) / max(1 + along_x / cell, 0.25)
+                step_y = (by + top_y * (1 - v) + low_y * v) / max(1 + (low_y - top_y) / cell, 0.25)
+                bx, by = bx - step_x, by - step_y
+                if abs(step_x) + abs(step_y) < 0.01:
                     break
             backward[i, j, 0], backward[i, j, 1] = bx, by
 

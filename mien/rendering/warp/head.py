@@ -67,6 +67,21 @@ def head_frame(points: Array) -> HeadFrame:
     )
 
 
+def ellipsoid(
+    frame: HeadFrame, grid: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
+    axes = frame.rotation / frame.radii
+    q = (axes @ axes.T).astype(np.float64)
+    offset = grid - frame.centre[:2]
+    flat = q[:2, :2] - np.outer(q[:2, 2], q[2, :2]) / q[2, 2]
+    radius = np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", offset, flat, offset), 0))
+    middle = -(offset @ q[:2, 2]) / q[2, 2]
+    # Beyond the silhouette the depth goes on falling, so that the movement stays smooth there.
+    front = np.sqrt(np.maximum(1 - np.minimum(radius, 1) ** 2, 0) / q[2, 2]) + middle / np.maximum(radius, 1)
+    return radius, front + frame.centre[2]
+
+
 def _smoothstep(low: float, high: float, x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     t = np.clip((x - low) / (high - low), 0, 1)
     return np.asarray(t * t * t * (t * (6 * t - 15) + 10))
@@ -78,6 +93,7 @@ class HeadLayer:
     Attributes:
         left, top, width, height: the part of the picture that can move at all, pixels.
         cell: pixels between grid points.
+        grid: ``(gh, gw, 2)`` the grid's points, pixels.
     """
 
     def __init__(
@@ -87,6 +103,7 @@ class HeadLayer:
         oval: npt.NDArray[np.int32],
         shape: tuple[int, int],
         person_mask: Array | None,
+        box: tuple[int, int, int, int] | None = None,
     ) -> None:
         """Lay the grid.
 
@@ -96,22 +113,25 @@ class HeadLayer:
             oval: the face's outline, in order.
             shape: height and width of the picture.
             person_mask: of the portrait; with it hair moves as far as it reaches and the background less.
+            box: left, top, right, bottom of what can move, pixels; as far as a head reaches if ``None``.
         """
         self._frame = frame
-        extent = _HAIR_STILL * float(max(frame.radii[0], frame.radii[1], frame.radii[2]))
-        low = np.maximum(np.floor(frame.centre[:2] - extent), 0).astype(int)
-        high = np.minimum(np.ceil(frame.centre[:2] + extent), [shape[1], shape[0]])
-        self.left, self.top = int(low[0]), int(low[1])
-        self.width, self.height = int(high[0]) - self.left, int(high[1]) - self.top
+        if box is None:
+            extent = _HAIR_STILL * float(max(frame.radii[0], frame.radii[1], frame.radii[2]))
+            low = np.maximum(np.floor(frame.centre[:2] - extent), 0).astype(int)
+            high = np.minimum(np.ceil(frame.centre[:2] + extent), [shape[1], shape[0]]).astype(int)
+            box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+        self.left, self.top = box[:2]
+        self.width, self.height = box[2] - self.left, box[3] - self.top
         self.cell = max(2, round(2 * float(frame.radii[1]) / _CELLS_PER_HEAD))
         # Grid points are the middles of cells, as picture scaling counts; one cell more on every side.
         columns, rows = (-(-n // self.cell) + 2 for n in (self.width, self.height))
         x, y = ((np.arange(n) - 0.5) * self.cell - 0.5 for n in (columns, rows))
         x, y = np.meshgrid(self.left + x, self.top + y)
-        grid = np.stack([x, y], -1)
+        self.grid = grid = np.stack([x, y], -1)
 
-        radius, front = self._ellipsoid(grid)
-        outside = _outside_polygon(grid, points[oval, :2])
+        radius, front = ellipsoid(frame, grid)
+        outside = outside_polygon(grid, points[oval, :2])
         carry, oval_depth = _carry(grid, points, oval)
         near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
         depth = front + (oval_depth - front) * near
@@ -127,18 +147,6 @@ class HeadLayer:
         self._backward = np.zeros((rows, columns, 2), np.float32)
         # First and last column that moves in each row of the grid; the first one lies beyond the last if none does.
         self._spans = np.zeros((rows, 2), np.int32)
-
-    def _ellipsoid(self, grid: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-        """Radius (1 on the silhouette) and front depth of the head's ellipsoid at each grid point."""
-        axes = self._frame.rotation / self._frame.radii
-        q = (axes @ axes.T).astype(np.float64)
-        offset = grid - self._frame.centre[:2]
-        flat = q[:2, :2] - np.outer(q[:2, 2], q[2, :2]) / q[2, 2]
-        radius = np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", offset, flat, offset), 0))
-        middle = -(offset @ q[:2, 2]) / q[2, 2]
-        # Beyond the silhouette the depth goes on falling, so that the movement stays smooth there.
-        front = np.sqrt(np.maximum(1 - np.minimum(radius, 1) ** 2, 0) / q[2, 2]) + middle / np.maximum(radius, 1)
-        return radius, front + self._frame.centre[2]
 
     def _head_weight(
         self, grid: npt.NDArray[np.floating], radius: npt.NDArray[np.floating], person_mask: Array | None
@@ -162,20 +170,21 @@ class HeadLayer:
         person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
         return np.asarray(hair * person * neck)
 
-    def move(self, turn: Array, shift: Array, expression: Array) -> tuple[int, int, int, int]:
+    def move(self, change: Array, expression: Array, further: Array | None = None) -> tuple[int, int, int, int]:
         """Move the grid.
 
         Args:
-            turn: ``(3, 3)`` rotation of the head in picture space.
-            shift: ``(2,)`` pixels, the head's translation.
+            change: ``(2, 4)`` what the head does in picture space: its turn and growth less the identity, and pixels.
             expression: ``(478, 2)`` pixels, displacements of the landmarks by the expression.
+            further: ``(gh, gw, 2)`` pixels by which the grid moves beside.
 
         Returns:
             Left, top, right, bottom of what moves, picture pixels; all equal if nothing does.
         """
-        change = np.concatenate([turn[:2] - np.eye(3, dtype=np.float32)[:2], shift[:, None]], 1)
         forward = self._arms @ change.T
         forward[self._reached] += self._carry @ expression[self._oval]
+        if further is not None:
+            forward += further.reshape(forward.shape)
         invert_displacement(forward.reshape(self._backward.shape), self.cell, self._backward)
         _find_spans(self._backward, self._spans)
         rows = np.flatnonzero(self._spans[:, 1] >= self._spans[:, 0])
@@ -218,7 +227,7 @@ def _find_spans(backward: Array, spans: npt.NDArray[np.int32]) -> None:
                 spans[i, 0], spans[i, 1] = min(spans[i, 0], j), j
 
 
-def _outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:
+def outside_polygon(grid: npt.NDArray[np.floating], polygon: Array) -> npt.NDArray[np.floating]:
     """Distance to a polygon in pixels, 0 inside."""
     inside = np.zeros(grid.shape[:2], np.bool_)
     nearest = np.full(grid.shape[:2], np.inf)

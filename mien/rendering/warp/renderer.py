@@ -22,6 +22,7 @@ from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.glasses import stiffness
 from mien.rendering.warp.head import HeadLayer, head_frame
+from mien.rendering.warp.lean import Lean, eased
 from mien.rendering.warp.lip_line import LipLine
 from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
@@ -35,6 +36,12 @@ _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
 
 _VIEWER = 0.6
 """Metres from which the head is seen when it comes nearer or goes back."""
+
+_NECK = 0.01, 0.04
+"""Metres up to which a head leaves its place by bending its neck, and from which on the whole person goes along."""
+
+_NECK_GROWTH = 0.02, 0.08
+"""The same of its size, as a share."""
 
 _FLIP = np.array([1, -1, 1], np.float32)
 """From y up to y down."""
@@ -75,6 +82,7 @@ class _Course:
     weights: Array  # (T, E) of the rig's expressions, the photo's own included
     turn: Array  # (T, 3, 3) of the head, with its size in it
     shift: Array  # (T, 2)
+    lean: Array  # (T, 3) how much of its growth and shift the body shares
     back: Array  # (T, 2, 2) undoes the turn in the picture plane
     carried: Array  # (T, 3, 2) how far the head takes what is behind each of the holes
     gaze: Array  # (T, 2, 2) left, right
@@ -181,7 +189,9 @@ class WarpRenderer:
         self._middles = np.stack([landmarks[rig.contours[name]].mean(0) for name in _BEHIND])
         self._frame = head_frame(landmarks)
         oval = rig.contours["face_oval"]
-        self._head = HeadLayer(self._frame, landmarks, oval, self._photo.shape[:2], portrait.person_mask)
+        self._surroundings = (self._frame, landmarks, oval, self._photo.shape[:2], portrait.person_mask)
+        self._head = HeadLayer(*self._surroundings)
+        self._lean: Lean | None = None  # made when a head first leans further than its neck lets it
         triangles = rig.triangles[(rig.triangles < 468).all(1)]
         still = np.ones(468, np.float32)
         for name in HOLES:
@@ -263,14 +273,33 @@ class WarpRenderer:
         weights = np.clip(self._rest_weights + self._weights(motion), 0, 1)
         translation = np.asarray(motion.translation, np.float32)
         nearer = _VIEWER / (_VIEWER - np.minimum(translation[:, 2], 0.5 * _VIEWER))
-        turn = self._turns(motion.head_pose, np.asarray(nearer, np.float32))
-        shift = translation[:, :2] * np.array([self._scale, -self._scale], np.float32)
+        shift, growth, lean = self._leaning(translation[:, :2], np.asarray(nearer - 1, np.float32))
+        turn = self._turns(motion.head_pose, 1 + growth)
         middles = self._middles - self._frame.pivot
         carried = (turn @ middles.T).swapaxes(1, 2)[..., :2] + shift[:, None] - middles[:, :2]
         rest_eyes = self._portrait.rest.eye_pose
         eyes = matrix_from_axis_angle(np.concatenate([rest_eyes, rest_eyes + motion.eye_pose]))
         arms = (eyes @ self._eye_arms[..., None])[..., 0] @ self._to_picture[:, :2]
-        return _Course(weights, turn, shift, np.linalg.inv(turn[:, :2, :2]), carried, arms[1:] - arms[0])
+        return _Course(weights, turn, shift, lean, np.linalg.inv(turn[:, :2, :2]), carried, arms[1:] - arms[0])
+
+    def _leaning(self, translation: Array, growth: Array) -> tuple[Array, Array, Array]:
+        """What a picture bears of translations ``(T, 2)`` m and growths ``(T,)``, and the body's part in it.
+
+        Returns:
+            Shifts ``(T, 2)`` px, growths ``(T,)``, and ``(T, 3)`` growth and shift that the body shares.
+        """
+        wish = np.concatenate([growth[:, None], translation * [self._scale, -self._scale]], 1).astype(np.float32)
+        length = np.linalg.norm(translation, axis=1)
+        neck, neck_growth = 1 - np.interp(length, _NECK, (0, 1)), 1 - np.interp(np.abs(growth), _NECK_GROWTH, (0, 1))
+        by_neck = (wish * np.stack([neck_growth, neck, neck], 1)).astype(np.float32)
+        lean = wish - by_neck
+        if not np.any(lean):
+            return wish[:, 1:], wish[:, 0], lean
+        if self._lean is None:
+            self._lean = Lean(*self._surroundings)
+        lean *= self._lean.limited(lean[:, 1:], lean[:, 0])[:, None]
+        borne = by_neck + lean
+        return borne[:, 1:], borne[:, 0], lean
 
     def _turns(self, head_pose: Array, nearer: Array) -> Array:
         """``(T, 3, 3)`` turns about the head's own axes, seen in picture space (y down), its size in them."""
@@ -329,7 +358,7 @@ class WarpRenderer:
             values[self._stiff, :2] += held[:, :2]
         moved = _Moved(course, index, change, expression, gaps, np.abs(expression).max(1), surface)
 
-        head = self._head
+        head, head_box = self._move_head(course, index, expression[:, :2])
         box = pixel_box(surface, head.left, head.top, head.left + head.width, head.top + head.height)
         left, top, right, bottom = box
         size = (max(bottom - top, 1), max(right - left, 1))
@@ -338,7 +367,7 @@ class WarpRenderer:
         depth.fill(-np.inf)
         points = surface - np.array([left, top, 0], np.float32)
         fill_triangles(points, values, self._surface.triangles, depth, face)
-        self._draw_skin(out, face, box, head.move(turn, shift, expression[:, :2]), scratch)
+        self._draw_skin(out, face, box, head, head_box, scratch)
         folds = self._wrinkles.change(self._rest_weights, course.weights[index])
         place = np.array([self._wrinkles.left, self._wrinkles.top, self._wrinkles.scale], np.float32)
         folds = np.zeros((1, 1), np.float32) if folds is None else folds
@@ -347,9 +376,19 @@ class WarpRenderer:
         self._draw_mouth(out, moved)
         return out
 
-    def _draw_skin(self, out: Frame, face: Array, face_box: Box, head_box: Box, scratch: _Scratch) -> None:
+    def _move_head(self, course: _Course, index: int, expression: Array) -> tuple[HeadLayer, Box]:
+        """What is around the face, moved, and what of it moves at all."""
+        growth, *shift = course.lean[index]
+        change = np.concatenate([course.turn[index, :2], (course.shift[index] - shift)[:, None]], 1)
+        change[:, :2] -= (1 + growth) * np.eye(2, dtype=np.float32)
+        if self._lean is None or not np.any(course.lean[index]):
+            return self._head, self._head.move(change, expression)
+        return self._lean.layer, self._lean.move(change, growth, np.array(shift), expression)
+
+    def _draw_skin(
+        self, out: Frame, face: Array, face_box: Box, head: HeadLayer, head_box: Box, scratch: _Scratch
+    ) -> None:
         """The moving part of the photo, strip by strip."""
-        head = self._head
         face_left, face_top, face_right, face_bottom = face_box
         left, top, right, bottom = head_box
         top, bottom = min(top, face_top), max(bottom, face_bottom)
@@ -425,6 +464,4 @@ def with_detail(picture: Frame) -> Frame:
 def _limited(head_pose: Array) -> Array:
     """The same axes ``(T, 3)``, with angles that a single photo can bear."""
     angle = np.linalg.norm(head_pose, axis=-1, keepdims=True)
-    room = _TURN_MOST - _TURN_FREE
-    eased = _TURN_FREE + room * np.tanh((angle - _TURN_FREE) / room)
-    return np.asarray(head_pose * np.where(angle > _TURN_FREE, eased / np.maximum(angle, _TURN_FREE), 1))
+    return np.asarray(head_pose * eased(angle, _TURN_FREE, _TURN_MOST))
