@@ -34,6 +34,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import docstring_parser
 import tyro
 
+from mien.completion import POSITIONAL, script
 from mien.errors import InputError, MienError
 from mien.progress import Progress, Silent, Stage
 
@@ -213,6 +214,9 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"mien {version('mien')}")
         return 0
+    if arguments[0] == "--completion":
+        print(script({verb: _options_of(verb) for verb in VERBS}, RunFlags))
+        return 0
     verb, *rest = arguments
     if rest and f"{verb} {rest[0]}" in VERBS:
         verb, *rest = f"{verb} {rest[0]}", *rest[1:]
@@ -237,7 +241,8 @@ def overview() -> str:
         "Give mien a voice, a face and a direction; it returns that person saying it and feeling it.\n\n"
         f"{verbs.lstrip()}\n"
         "  mien VERB --help   its options\n"
-        "  mien --version     the version"
+        "  mien --version     the version\n"
+        "  mien --completion  what bash and zsh need to complete all this; see docs/cli.md"
     )
 
 
@@ -253,14 +258,13 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
         if family:
             raise InputError(f"{verb} what?", f"there are {', '.join(family)}")
         is_flag = verb.startswith("-")
-        close = difflib.get_close_matches(verb, ("--help", "--version") if is_flag else VERBS, n=1)
+        close = difflib.get_close_matches(verb, ("--help", "--version", "--completion") if is_flag else VERBS, n=1)
         remedy = f"did you mean {close[0]}?" if close else "mien --help lists the verbs"
         raise InputError(f"no {'option' if is_flag else 'verb'} {verb!r}", remedy)
     for flag, value in pairwise(arguments):
         if flag.startswith("-") and not value.strip():
             raise InputError(f"{flag} is given nothing", "is a variable of your shell empty?")
-    module, options_name, _, _ = VERBS[verb]
-    options_type = getattr(import_module(module), options_name)
+    options_type = _options_of(verb)
     _explain_plainly(options_type)
     flat = tyro.conf.arg(name="")
     command = make_dataclass(
@@ -283,6 +287,11 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[Any, RunFlags]:
     return parsed.options, parsed.run
 
 
+def _options_of(verb: str) -> Any:
+    module, options_name, _, _ = VERBS[verb]
+    return getattr(import_module(module), options_name)
+
+
 _NO_TYPE = r"no type matching \S*{} could be instantiated from \["
 _PLAINLY = (
     (rf"(?:could not convert string to float: |{_NO_TYPE.format('FLOAT')})('.+')\]?", r"is \1; expected a number"),
@@ -294,7 +303,6 @@ _PLAINLY = (
 )
 """What tyro says in Python's words → the same in the user's."""
 
-_POSITIONAL = get_args(tyro.conf.Positional[Path])[1]  # the mark itself, which has no public name
 _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
@@ -306,7 +314,7 @@ def _explain_plainly(options_type: Any) -> None:
         hint = hints[field.name]
         bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         metavar = _metavar(bare)
-        if _POSITIONAL in marks and get_origin(bare) is not Literal:
+        if POSITIONAL in marks and get_origin(bare) is not Literal:
             metavar = field.name.upper() + (" ..." if get_origin(bare) is tuple else "")
             metavar = metavar if field.default is MISSING else f"[{metavar}]"
         unsaid = field.default in (None, (), "", MISSING) or field.default is False
@@ -519,11 +527,10 @@ class _Lines:
         self._done += n
         if self._first is None:
             self._first = self._done, time.monotonic()
-        elif self._is_time():
-            done, since = self._first
-            rate = (self._done - done) / (time.monotonic() - since)
+        elif (seconds := time.monotonic() - self._first[1]) > 1 and self._is_time():
+            rate = (self._done - self._first[0]) / seconds
             line = f"{self._name}: {self._done}" + (f" of {self._total}" if self._total else "") + f", {rate:.3g}/s"
             if self._total and rate:
-                seconds = (self._total - self._done) / rate
-                line += f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
+                left = (self._total - self._done) / rate
+                line += f", {left:.0f} s left" if left < 90 else f", {left / 60:.0f} min left"
             print(line, file=sys.stderr, flush=True)

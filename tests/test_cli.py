@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,27 @@ def test_unknown_verb(typed: str, hint: str, capsys: pytest.CaptureFixture[str])
 def test_an_option_is_not_taken_for_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--versoin"]) == 2
     assert capsys.readouterr().err == "mien: error: no option '--versoin'; did you mean --version?\n"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["mien", "ins"], "inspect"),
+        (["mien", "plot", ""], "va regions"),
+        (["mien", "speak", "--rend"], "--renderer"),
+        (["mien", "plot", "va", "--in"], "--input"),
+        (["mien", "prepare", "--crop"], "--crop-size"),
+        (["mien", "speak", "-p", "a.jpg", "--renderer", ""], "warp mesh person"),
+        (["mien", "speak", "-p", ""], ""),  # a file
+    ],
+)
+def test_shells_complete(typed: list[str], offered: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--completion"]) == 0
+    words = f"COMP_WORDS=({shlex.join(typed)}); COMP_CWORD={len(typed) - 1}"
+    program = f'{capsys.readouterr().out}\n{words}; _mien; echo "${{COMPREPLY[*]}}"'
+    run = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert (run.stdout.strip(), run.stderr) == (offered, "")
 
 
 def test_help_is_a_verb_as_well(capsys: pytest.CaptureFixture[str]) -> None:
