@@ -32,6 +32,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mien.errors import FormatError, InputError, MissingExtraError
+from mien.media.output import atomic_output
 from mien.progress import Progress, Silent
 from mien.training.distributed import averaged, world
 
@@ -201,7 +202,7 @@ def _check_same_run(path: Path, settings: Mapping[str, Any], writes: bool) -> No
                 f"{path.parent}: holds a run with another {', '.join(other)}", "use the same, or another folder"
             )
     if writes:
-        _replace(path, json.dumps(wanted, indent=1).encode())
+        _write(path, json.dumps(wanted, indent=1).encode())
 
 
 def _save(task: Task, folder: Path, epoch: int, keep: int) -> None:
@@ -210,10 +211,9 @@ def _save(task: Task, folder: Path, epoch: int, keep: int) -> None:
         for key, value in task.optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{name}.{key}"] = value
     stem = folder / f"epoch_{epoch:04d}"
-    partial = stem.with_suffix(".partial")
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial)
-    partial.replace(stem.with_suffix(".safetensors"))
-    _replace(stem.with_suffix(".json"), json.dumps({"format": CHECKPOINT_FORMAT, "epoch": epoch}).encode())
+    with atomic_output(stem.with_suffix(".safetensors")) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
+    _write(stem.with_suffix(".json"), json.dumps({"format": CHECKPOINT_FORMAT, "epoch": epoch}).encode())
     for old in sorted(folder.glob("epoch_*.json"))[:-keep]:
         old.unlink()
         old.with_suffix(".safetensors").unlink()
@@ -251,14 +251,13 @@ def _read_log(path: Path, epochs: int) -> list[dict[str, Any]]:
 
 
 def _write_log(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    _replace(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+    _write(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write under another name and rename, so that an interruption leaves the old file or the new one."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+def _write(path: Path, content: bytes) -> None:
+    """So that an interruption leaves the old file or the new one."""
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _tensorboard(folder: Path) -> Any:
@@ -301,4 +300,5 @@ def draw_curves(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=110, format="png")
+    with atomic_output(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -27,7 +27,7 @@ from mien.rendering.memory import N_POINTS
 from mien.rendering.person import Wanted, WindowRenderer
 from mien.rendering.video import relative
 from mien.rendering.warp import WarpRenderer
-from mien.training.datasets.person_frames import PersonFrames, Rows
+from mien.training.datasets.person_frames import LEARN, REPORT, PersonFrames, Rows
 from mien.training.distributed import agreed, world
 from mien.training.loop import Log
 from mien.training.options import TrainRendererResult
@@ -71,7 +71,7 @@ def finish(
         path,
         len(entries),
         round(entries[-1]["minutes"], 1),
-        len(frames.rows(0)),
+        len(frames.rows(LEARN)),
         drawn["face_psnr"],
         drawn["mouth_psnr"],
     )
@@ -126,7 +126,7 @@ def measure(
 
 def held_out(frames: PersonFrames) -> Rows:
     """The frames to report on: from every clip's last quarter as many, from its start."""
-    rows = frames.rows(2)
+    rows = frames.rows(REPORT)
     each = -(-_MOST_FRAMES // len(frames.person.clips))
     return np.concatenate([rows[frames.clip[rows] == clip][:each] for clip in range(len(frames.person.clips))])
 
@@ -157,7 +157,7 @@ class _Baselines:
 
     def __init__(self, frames: PersonFrames) -> None:
         self._frames = frames
-        self._rows = frames.rows(0)
+        self._rows = frames.rows(LEARN)
         self._points = frames.points[self._rows, :, :2].reshape(len(self._rows), -1)
         keys = frames.keys.mouth[self._rows]
         self._typical = int(self._rows[((keys - np.median(keys, 0)) ** 2).sum(1).argmin()])

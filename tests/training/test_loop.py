@@ -60,7 +60,7 @@ def test_it_learns_and_leaves_a_run_behind(tmp_path):
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == [f"epoch_00{n}.{e}" for n in (20, 30, 40) for e in ("json", "safetensors")]
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.part-*"))
 
 
 def test_every_example_once_per_epoch(tmp_path):

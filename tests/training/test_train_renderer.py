@@ -17,7 +17,7 @@ from mien.pipelines.render import RenderOptions, render
 from mien.rendering.fast import FastConfig, FastNetwork, FastRenderer, load_person_renderer
 from mien.rendering.person import PersonVideoRenderer, draw_motion
 from mien.training import loop, renderer_report
-from mien.training.datasets.person_frames import open_frames
+from mien.training.datasets.person_frames import LEARN, REPORT, STOP, open_frames
 from mien.training.options import TrainRendererOptions
 from mien.training.recipes import head2head, person
 from mien.training.train import train_renderer
@@ -177,7 +177,7 @@ def test_too_little_film_is_refused(folder: Path, portrait: Portrait, tmp_path: 
 
 def test_parts_are_split_by_time(folder: Path) -> None:
     frames = open_frames(folder)
-    train, stop, report = (frames.rows(part) for part in range(3))
+    train, stop, report = (frames.rows(part) for part in (LEARN, STOP, REPORT))
     assert train.max() < stop.min() and stop.max() < report.min()
     assert len(report) == 24  # a quarter
     assert not frames.goes_on[[train.max(), stop.max(), report.max()]].any()

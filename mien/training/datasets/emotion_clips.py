@@ -24,6 +24,7 @@ from mien.direction import ALIASES
 from mien.errors import FormatError, InputError, NoFaceError
 from mien.media.image import VIDEO_ENDINGS
 from mien.media.motion_file import ENDINGS, read_motion
+from mien.media.output import atomic_output
 from mien.media.person_folder import MANIFEST, load_person
 from mien.progress import Progress, track
 from mien.types import Emotion, FaceMotion
@@ -182,8 +183,6 @@ def _motion(path: Path, cache: Path) -> FaceMotion | None:
             motion = track_video(path).motion
         except NoFaceError:
             return None
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        motion.save(partial)
-        partial.replace(kept)
+        with atomic_output(kept) as temporary:
+            motion.save(temporary)
     return FaceMotion.load(kept)

@@ -25,7 +25,10 @@ from mien.types import Array, Frame
 
 Rows = npt.NDArray[np.int64]
 
-_TRAIN, _STOP = 0.70, 0.75  # of a clip
+LEARN, STOP, REPORT = range(3)
+"""What the frames of a part are for: to train on, to say when to stop, to report on."""
+
+_STOP_FROM, _REPORT_FROM = 0.70, 0.75  # of a clip
 _LEAST = 40  # frames to train on
 _BLOCK = 64
 
@@ -39,7 +42,7 @@ class PersonFrames:
         size: side of the crops, px.
         clip: ``(T,)`` which clip each is of.
         index: ``(T,)`` its number in the clip.
-        part: ``(T,)`` 0 to train on, 1 to stop by, 2 to report, -1 without a face.
+        part: ``(T,)`` :data:`LEARN`, :data:`STOP` or :data:`REPORT`, -1 without a face.
         points: ``(T, 478, 3)`` px of the crop, the landmarks as seen; z as the motion says.
         modelled: ``(T, 478, 3)`` the same as the motion says.
         keys: what frames are compared by.
@@ -96,9 +99,10 @@ def open_frames(folder: Path) -> PersonFrames:
         raise InputError(f"{folder}: crops of {size} px", "prepare it with a crop size that is a multiple of 16")
     clips = person.clips
     part = np.concatenate([_parts(clip.found) for clip in clips])
-    if int((part == 0).sum()) < _LEAST:
+    n_learn = int((part == LEARN).sum())
+    if n_learn < _LEAST:
         raise InputError(
-            f"{folder}: {int((part == 0).sum())} frames to train on, at least {_LEAST} are needed",
+            f"{folder}: {n_learn} frames to train on, at least {_LEAST} are needed",
             "prepare longer clips of the person",
         )
     rig = load_rig(clips[0].motion.rig)
@@ -150,7 +154,7 @@ def _in_crops(cameras: Array, boxes: Array, size: int) -> Array:
 
 def _parts(found: npt.NDArray[np.bool_]) -> Rows:
     at = np.arange(len(found)) / len(found)
-    return np.where(found, (at >= _TRAIN).astype(np.int64) + (at >= _STOP), -1)
+    return np.where(found, np.digitize(at, [_STOP_FROM, _REPORT_FROM]), -1)
 
 
 def _modelled(rig: Rig, clip: PersonClip, size: int) -> Iterator[Array]:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import InputError
+from mien.media.output import atomic_output
 from mien.media.person_folder import DECODER_FILE, DECODER_RUN, PersonClip, load_person
 from mien.motion.dsm import PAPER_LAYERS, REACH, Dsm, DsmConfig, ExpressionDecoder, cloud_of, save_dsm
 from mien.motion.emotion import expression_at
@@ -107,7 +108,8 @@ def run(options: TrainDsmOptions, progress: Progress | None = None) -> TrainDsmR
     model = Dsm(config, task.network.eval(), cloud, own, training.expression.mean(0), doubt)
     save_dsm(output / DECODER_FILE, model)
     figures = errors(model, training, validation)
-    (output / FIGURES).write_text(json.dumps({"setting": options.setting, **figures}, indent=1) + "\n")
+    with atomic_output(output / FIGURES) as temporary:
+        temporary.write_text(json.dumps({"setting": options.setting, **figures}, indent=1) + "\n")
     return TrainDsmResult(
         output / DECODER_FILE, len(entries), len(training), len(validation),
         figures["decoder"], figures["mean"], figures["generic"],

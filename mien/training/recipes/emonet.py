@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mien.errors import InputError
+from mien.media.output import atomic_output
 from mien.metrics.emotion import emotion_accuracy, va_error
 from mien.perception.emonet import EmoNet, EmoNetConfig, EmoNetOutput, emonet_loss, load_emonet
 from mien.progress import Progress
@@ -28,6 +29,7 @@ from mien.training.options import TrainEmoNetOptions, TrainEmoNetResult
 from mien.types import Emotion, Frame
 
 WEIGHTS = "emonet.safetensors"
+"""Name of the finished network in the folder of a run."""
 
 _TURN, _SCALE, _SHIFT = 15.0, 0.25, 10.0  # degrees, share, px
 _AT_ONCE = 8  # pictures per step of the validation
@@ -69,7 +71,8 @@ def run(
                 "training": len(training), "validation": len(validation)}  # fmt: skip
     entries = fit(task, schedule, options.output, settings, progress)
     weights = options.output / WEIGHTS
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights)
+    with atomic_output(weights) as temporary:
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
     last = entries[-1]["validation"]
     return TrainEmoNetResult(
         weights, len(entries), len(training), len(validation), last.get("accuracy", float("nan")),

@@ -67,7 +67,7 @@ from mien.rendering.neural_person import (
     save_neural_person,
 )
 from mien.rendering.vgg import Vgg19, perceptual_loss
-from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
+from mien.training.datasets.person_frames import LEARN, STOP, PersonFrames, framing, open_frames
 from mien.training.distributed import training_device, world
 from mien.training.loop import Schedule, fit
 from mien.training.options import TrainRendererOptions, TrainRendererResult
@@ -75,12 +75,12 @@ from mien.training.renderer_report import MOUTH_SHARE, finish, stopper
 from mien.types import Array, Frame
 
 _PART = 50  # frames, of which an epoch shows one clip
-_CLIP, _DOUBLED_EVERY = 12, 5
+_CLIP, _DOUBLED_EVERY = 12, 5  # frames at first, epochs
 _STEP = 4  # frames
-_EPOCHS, _STEADY = 60, 2 / 3
-_RATE, _BETAS = 2e-4, (0.5, 0.999)
+_EPOCHS, _STEADY = 60, 2 / 3  # share of the epochs before the learning rate falls
+_RATE, _BETAS = 2e-4, (0.5, 0.999)  # of Adam
 _SHIFT, _SCALE = 0.01, 0.01  # how far conditions are moved and scaled at random
-_TRIED = 16
+_TRIED, _SHOWN_EVERY = 16, 4  # frames of the validation, and how many of them stand for one of the preview
 _PATIENCE = 1000  # epochs: adversarial training is not stopped by a distance of pixels
 
 
@@ -224,8 +224,8 @@ class Head2HeadTask:
         self._device, self._seed, self._last = device, seed, n_epochs
         self._conditioner = Conditioner(frames.rig, frames.size)
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-        self._parts, self._trained = _parts_of(frames), frames.rows(0)
-        tried = frames.rows(1)
+        self._parts, self._trained = _parts_of(frames), frames.rows(LEARN)
+        tried = frames.rows(STOP)
         self._tried = tried[: min(_TRIED, len(tried))]
         self._steps: Iterator[tuple[_Clip, list[int]]] = iter(())
         self._epoch = -1
@@ -238,7 +238,7 @@ class Head2HeadTask:
         """The clips of the epoch: from each part one, at random."""
         epoch = int(self.network.n_epochs)
         rng = np.random.default_rng((self._seed, epoch))
-        longest = _CLIP * 2 ** min(epoch // _DOUBLED_EVERY, 8)
+        longest = _CLIP * 2 ** (epoch // _DOUBLED_EVERY)
         clips = []
         for part in self._parts:
             length = min(longest, len(part)) // _STEP * _STEP
@@ -358,7 +358,7 @@ class Head2HeadTask:
             error = (filmed.astype(np.float32) - picture) / 255
             total.append(float(np.abs(error).mean()))
             psnr.append(float(-10 * np.log10((error[face] ** 2).mean())))
-            if number % 4 == 3:
+            if (number + 1) % _SHOWN_EVERY == 0:
                 shown += [filmed, (positions * 255).astype(np.uint8), picture]
         if shown:
             sheet = contact_sheet(shown, ["filmed", "positions", "drawn"] * len(shown), columns=3, width=256)
@@ -391,7 +391,7 @@ def _parts_of(frames: PersonFrames) -> list[npt.NDArray[np.int64]]:
     Raises:
         InputError: if no stretch is long enough for a step.
     """
-    rows = frames.rows(0)
+    rows = frames.rows(LEARN)
     breaks = np.flatnonzero(~frames.goes_on[rows[:-1]]) + 1
     stretches = np.split(rows, breaks)
     parts = [part for stretch in stretches for part in np.split(stretch, range(_PART, len(stretch), _PART))]

@@ -153,7 +153,6 @@ def face_track(person: str, clip: Path, folder: Path, size: int, per_second: flo
         if i % step == 0 and i < len(seen.found) and seen.found[i]:
             faces.append(_sized(FaceSquare.around(seen.landmarks[i], ICFACE_MARGIN, upright=False).cut(frame), size))
             rows.append(i)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(kept) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, faces=np.stack(faces), controls=controls[rows])
     return FaceTrack(person, np.stack(faces), controls[rows])

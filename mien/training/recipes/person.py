@@ -35,7 +35,7 @@ from mien.rendering.fast import (
     save_person,
 )
 from mien.rendering.memory import FaceMemory, Recalled, Recaller, spread_out
-from mien.training.datasets.person_frames import PersonFrames, framing, open_frames
+from mien.training.datasets.person_frames import LEARN, STOP, PersonFrames, framing, open_frames
 from mien.training.distributed import joined, share, shared, training_device, world
 from mien.training.loop import Schedule, fit
 from mien.training.options import TrainRendererOptions, TrainRendererResult
@@ -134,11 +134,11 @@ class PersonTask:
         self._shared = shared(self.network.live)
         self._frames, self._weights, self._folder, self._device, self._seed = frames, weights, folder, device, seed
         self._recaller = Recaller(frames.rig, frames.size)
-        rows = frames.rows(0)
+        rows = frames.rows(LEARN)
         self._remembered = rows[spread_out(frames.keys[rows], _MEMORY)]
         self.memory = remember(frames, self._remembered)
         self._pairs = np.random.default_rng(seed).permutation(rows[frames.goes_on[rows]])
-        tried = frames.rows(1)
+        tried = frames.rows(STOP)
         self._tried = tried[np.linspace(0, len(tried) - 1, min(_TRIED, len(tried))).astype(np.int64)]
 
     def __len__(self) -> int:
