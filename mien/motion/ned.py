@@ -416,17 +416,6 @@ class NedEditor:
         """
         return geometric_median(self._styles(reference, "the reference")).astype(np.float32)
 
-    def own_styles(self, motion: FaceMotion) -> Array:
-        """``(T, style_dim)``: the style of the window around each frame; translating towards it changes little.
-
-        Raises:
-            InputError: if the motion is of another rig or empty.
-        """
-        styles = self._styles(motion, "the motion")
-        missing = len(motion) - len(styles)
-        before = min(self.config.window // 2, missing)
-        return np.pad(styles, ((before, missing - before), (0, 0)), mode="edge")
-
     def _styles(self, motion: FaceMotion, what: str) -> Array:
         """``(T - N + 1, style_dim)`` of the motion's windows."""
         windows = self._windows(self.values(motion), what)
