@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -382,6 +383,10 @@ class Direction:
         """
         if isinstance(text, Path) or Path(text).suffix.lower() in (".yaml", ".yml", ".json"):
             return cls.load(text)
+        if re.fullmatch(r"[^:,\n]+\.[a-z]{2,4}", text):
+            raise DirectionError(
+                f"{text}: a direction is kept in a .yaml or .json file", "name one, or write happy:0.8"
+            )
         from mien.direction_reader import read_text
 
         return cls(**read_text(text))

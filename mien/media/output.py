@@ -66,6 +66,8 @@ def check_output(path: str | Path, *, folder: bool = False, inputs: Iterable[Pat
     path = Path(path)
     if str(path) == "-":
         raise OutputError("-: results are written to files, not to a pipe", "name a file with -o")
+    if folder and (not path.name or path.name.startswith(".")):
+        raise OutputError(f"{path}: names neither a file nor a folder of its own", "write it as in out.mp4 or frames/")
     try:
         target = path.resolve()
         if any(source is not None and source.resolve() == target for source in inputs):

@@ -205,6 +205,14 @@ def test_places_where_no_file_can_stand(tmp_path: Path, path: str, why: str) -> 
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(("path", "why"), [("-", "not to a pipe"), (".", "of its own"), (".mp4", "of its own")])
+def test_names_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, why: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=why):
+        check_output(path, folder=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_folder_with_other_things_is_not_replaced_by_frames(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="other things"):
