@@ -274,7 +274,18 @@ def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
         residual = float(np.sqrt((left**2).mean())) if len(left) else 0.0
         return replace(moved, expression=expression, jaw_pose=jaw), residual
 
-    basis = rig.expression_basis[:, common[1]].reshape(len(rig.expression_names), -1).astype(np.float64)
+    weights, residual = _named_weights(source, rig, motion, wanted, common[1])
+    return replace(moved, expression=weights.astype(np.float32)), residual
+
+
+def _named_weights(
+    source: Rig, rig: Rig, motion: FaceMotion, wanted: npt.NDArray[np.float64], at: Index
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Weights ``(T, E)`` of the expressions of a rig without joints, and the RMS distance that is left, metres.
+
+    Those that both rigs know by name are kept; the free ones bring the vertices ``at`` to the ``wanted`` movements.
+    """
+    basis = rig.expression_basis[:, at].reshape(len(rig.expression_names), -1).astype(np.float64)
     weights = np.zeros((len(motion), len(basis)))
     for column, name in enumerate(motion.expression_names):
         if name in rig.expression_index:
@@ -288,8 +299,7 @@ def retarget(motion: FaceMotion, rig: Rig) -> tuple[FaceMotion, float]:
     if free and (unnamed or strange):
         weights[:, free] += non_negative(basis[free], rest)
         rest = wanted.reshape(len(motion), -1) - weights @ basis
-    residual = float(np.sqrt(3 * (rest**2).mean())) if rest.size else 0.0
-    return replace(moved, expression=weights.astype(np.float32)), residual
+    return weights, float(np.sqrt(3 * (rest**2).mean())) if rest.size else 0.0
 
 
 def _landmark_movements(rig: Rig, motion: FaceMotion, at: Index) -> npt.NDArray[np.float64]:

@@ -32,6 +32,7 @@ MIN_GAP = 0.25
 _CLOSING_SHARE = 1 / 3
 _MARGIN = 0.08  # s at either end of the clip without spontaneous blinks
 _SKEW = 0.55  # sigma of the log-normal intervals
+_DURATIONS = (0.2, 0.32)  # s, of spontaneous blinks
 
 _log = logging.getLogger(__name__)
 
@@ -115,5 +116,5 @@ def _spontaneous(n_frames: int, fps: float, rate: Array | float, seed: int) -> l
     gaps[[0, -1]] *= 0.5  # the clip begins and ends somewhere inside an interval
     position = np.cumsum(gaps)[:-1] / gaps.sum() * expected[-1]
     times = np.interp(position, expected, np.arange(n_frames + 1) / fps)
-    durations = rng.uniform(0.2, 0.32, count)
+    durations = rng.uniform(*_DURATIONS, count)
     return [BlinkEvent(float(t), float(d)) for t, d in zip(times, durations, strict=True)]

@@ -18,7 +18,7 @@ _DRIFT = (5.0, 7.0, 4.0)  # degrees of pitch, yaw and roll at the extremes of th
 _PERIOD = 4.0  # s
 _NOD = 2.6  # degrees down on the strongest accent
 _NOD_WIDTH = 0.5  # s
-_SETTLE = 1.2  # degrees down at the end of a phrase
+_SETTLE, _SETTLE_WIDTH = 1.2, 1.2  # degrees down at the end of a phrase, and s
 _SILENT_SHARE = 0.45  # of the drift that is left while nobody speaks
 
 
@@ -51,7 +51,7 @@ def head(
         heights = [_NOD * strength * rng.uniform(0.4, 1) for _, strength in stressed]
         nods = bumps(n_frames, fps, [time for time, _ in stressed], heights, _NOD_WIDTH)
         ends = [start for start, end in pauses(speech, 0.25) if start > 0]
-        nods += bumps(n_frames, fps, ends, [_SETTLE] * len(ends), 1.2)
+        nods += bumps(n_frames, fps, ends, [_SETTLE] * len(ends), _SETTLE_WIDTH)
     degrees *= (_SILENT_SHARE + (1 - _SILENT_SHARE) * talking)[:, None]
     degrees[:, 0] += nods
     degrees *= np.reshape(np.asarray(amount, np.float32), (-1, 1))

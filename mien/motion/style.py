@@ -21,6 +21,7 @@ import numpy as np
 from mien.direction import HABITS, StyleChoice
 from mien.errors import InputError
 from mien.face.rhythm import accents, bumps, speaking
+from mien.motion.blink import NATURAL_RATE
 from mien.types import Array, FaceMotion, SpeechFeatures
 
 PRESETS: Mapping[str, Mapping[str, float]] = {
@@ -49,9 +50,10 @@ _MEASURED_BY = {
     "jaw": ("jawOpen",),
     "brows": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
 }
-_BROW_FLASH = 0.28
+_BROW_FLASH = 0.28  # weight of the strongest
 _FLASH_WIDTH = 0.45  # s
-_SMILE = 0.3
+_FLASH_GAP, _FLASHED = 0.8, 0.45  # s between accents that are flashed, and the strength above which one is
+_SMILE = 0.3  # weight of the widest standing smile
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def style_from_motion(motion: FaceMotion, name: str = "style reference") -> Styl
     habits["jaw"] = float(np.clip(habits["jaw"] / habits["lips"], 0.5, 2))
     lids = (motion.column("eyeBlinkLeft") + motion.column("eyeBlinkRight")) / 2
     closing = np.count_nonzero((lids[1:] > 0.5) & (lids[:-1] <= 0.5))
-    habits["blink"] = float(np.clip(closing / motion.duration * 60 / 15, 0, 3))
+    habits["blink"] = float(np.clip(closing / motion.duration * 60 / NATURAL_RATE, 0, 3))
     corners = (motion.column("mouthSmileLeft") + motion.column("mouthSmileRight")) / 2
     habits["smile"] = float(np.clip(np.median(corners) / _SMILE, 0, 1))
     return Style(tuple(habits[habit] for habit in HABITS))
@@ -138,7 +140,7 @@ def habits(
     flashes = np.zeros(n_frames, np.float32)
     if speech is not None:
         # Not every accent is flashed: the strongest ones are.
-        chosen = [(t, s) for t, s in accents(speech, min_gap=0.8) if s > 0.45]
+        chosen = [(t, s) for t, s in accents(speech, _FLASH_GAP) if s > _FLASHED]
         heights = [_BROW_FLASH * s * rng.uniform(0.5, 1) for _, s in chosen]
         flashes = bumps(n_frames, fps, [t for t, _ in chosen], heights, _FLASH_WIDTH)
         flashes = np.minimum(flashes * speaking(speech)[:n_frames], _BROW_FLASH)

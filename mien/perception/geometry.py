@@ -22,6 +22,10 @@ _STIFF = 0.002
 """A point that expressions move by this many metres counts half as much for the pose as one that never moves."""
 _PRIOR = 0.003
 """Landmark noise in metres that the identity fit assumes: larger keeps faces closer to the average."""
+_INDEPENDENT = 100
+"""Errors of neighbouring landmarks go together: all coordinates are taken for so many independent ones."""
+_IDENTITY_ROUNDS, _ABSORB_ROUNDS = 4, 40
+"""How often poses and face, and lids and face, are fitted in turn (at most)."""
 _BLOCK = 512
 """Frames that are worked on at once, and frames that an identity is learned from at most: long clips take no more."""
 _MAX_GAZE = 0.6
@@ -111,8 +115,8 @@ def fit_identity(rig: Rig, expression: Array, landmarks: Array, weights: Array) 
     identity = None
     n_betas = len(rig.identity_basis)
     basis = rig.identity_basis[:, :_N_SKIN].reshape(n_betas, -1).astype(np.float64)
-    normal = basis @ basis.T + _PRIOR**2 * np.eye(n_betas) * _N_SKIN * 3 / 100
-    for _ in range(4):
+    normal = basis @ basis.T + _PRIOR**2 * np.eye(n_betas) * _N_SKIN * 3 / _INDEPENDENT
+    for _ in range(_IDENTITY_ROUNDS):
         poses = find_poses(rig, identity, expression, landmarks)
         wearing = np.tensordot(expression, rig.expressions_for(identity)[:, :N_LANDMARKS], 1)
         neutral = ((poses.unposed(upwards(landmarks)) - wearing) * frame_weights).sum(axis=0)
@@ -200,7 +204,7 @@ def absorb(rig: Rig, identity: FaceIdentity, rest: FaceMotion, camera: Array, la
     """
     head = matrix_from_axis_angle(rest.head_pose[0])
     eyes = matrix_from_axis_angle(rest.eye_pose[0])
-    for _ in range(40):
+    for _ in range(_ABSORB_ROUNDS):
         error = landmarks - project(rig, identity, rest, camera[None])[0]
         error[:, 2] -= error[:_N_SKIN, 2].mean()  # depth has no origin
         if float(np.abs(error).max()) < 0.01:

@@ -120,13 +120,7 @@ class Conditioner:
         self._face_triangles = np.ascontiguousarray(self._triangles[: len(face)])
         mean = rig.template[face_owner]
         low, high = mean.min(0), mean.max(0)
-        self._pupils = {
-            side: np.arange(*rig.parts[iris].indices(rig.n_vertices))
-            if (iris := f"iris_{side}") in rig.parts
-            else np.unique(rig.triangles[parts[f"pupil_{side}"]])
-            for side in _EYES
-            if f"iris_{side}" in rig.parts or f"pupil_{side}" in parts
-        }
+        self._pupils = {side: _pupil(rig, side) for side in _EYES}
         self._colours = np.zeros((len(self._owner), 3), np.float32)
         self._colours[: self._n_face] = (mean - low) / (high - low)
 
@@ -160,8 +154,8 @@ class Conditioner:
         landmarks = self._rig.landmark_indices_68
         eyes = {side: points[landmarks[where], :2] for side, where in _EYES.items() if len(landmarks)}
         for side, eye in eyes.items():
-            pupil = self._pupils.get(side)
-            if pupil is not None:
+            pupil = self._pupils[side]
+            if len(pupil):
                 middle = points[pupil, :2].mean(0)
                 radius = float(np.linalg.norm(eye[1] - eye[4]) + np.linalg.norm(eye[2] - eye[5])) / 4
                 cv2.circle(picture, _sixteenths(middle), round(16 * radius), _RED, -1, cv2.LINE_AA, 4)
@@ -170,6 +164,13 @@ class Conditioner:
             for lid in (eye[:4], eye[[3, 4, 5, 0]]):
                 cv2.polylines(picture, [_sixteenths(_parabola(lid))], False, _WHITE, 2, cv2.LINE_AA, 4)
         return np.asarray(picture, np.float32) / np.float32(255), np.asarray(pupils, np.float32) / np.float32(255)
+
+
+def _pupil(rig: Rig, side: str) -> Integers:
+    """Vertices in the middle of an eye: those of the iris, or of the pupil's triangles; none if the rig has neither."""
+    if f"iris_{side}" in rig.parts:
+        return np.arange(rig.n_vertices, dtype=np.int32)[rig.parts[f"iris_{side}"]]
+    return np.unique(rig.triangles[rig.triangle_parts.get(f"pupil_{side}", slice(0))])
 
 
 def _parabola(lid: Array) -> Array:

@@ -25,7 +25,7 @@ _COLOURS = {
 """RGB by the first word of a triangle part; parts without one (the patches that close eyes and lips) are left out."""
 
 _LIPS = (168, 124, 118)
-_IN_EYE = ("sclera", "iris", "pupil")
+_IN_MOUTH = ("teeth", "tongue", "cavity")
 _BEHIND_LIPS = 0.006  # metres: teeth and tongue are drawn further back, so that soft cheeks never let them through
 _BACKGROUND = (232, 234, 237)
 _KEY = np.array([-0.45, 0.55, 0.70], np.float32)  # towards the lamp: from above, the viewer's left
@@ -61,23 +61,23 @@ class MeshRenderer:
             portrait.rest if portrait else FaceMotion.zeros(1, 25.0, self._rig.name, self._rig.expression_names)
         )
         self._size = size
-        triangles, colours, inside = [], [], []
+        triangles, colours, back = [], [], []
         owner: list[Integers] = []
         for part, where in self._rig.triangle_parts.items():
-            colour = _COLOURS.get(part.split("_")[0])
-            if colour is None:
+            kind = part.split("_")[0]
+            if kind not in _COLOURS:
                 continue
             # Parts that share vertices get their own copies: colour and normal change sharply between them.
             used, local = np.unique(self._rig.triangles[where], return_inverse=True)
-            triangles.append(local.reshape(-1, 3) + len(np.concatenate([*owner, used[:0]])))
-            colours.append(np.tile(np.array(colour, np.float32), (len(used), 1)))
+            triangles.append(local.reshape(-1, 3) + sum(map(len, owner)))
+            colours.append(np.tile(np.array(_COLOURS[kind], np.float32), (len(used), 1)))
+            back.append(np.full(len(used), _BEHIND_LIPS if kind in _IN_MOUTH else 0.0))
             owner.append(used)
-            inside.append(np.full(len(used), 0.0 if part == "skin" or part.split("_")[0] in _IN_EYE else _BEHIND_LIPS))
         self._triangles: Integers = np.concatenate(triangles).astype(np.int32)
         self._colours = np.concatenate(colours)
         self._owner = np.concatenate(owner)
         self._colours[: len(owner[0])] = self._skin_colours(owner[0])
-        self._back = np.concatenate(inside)
+        self._back = np.concatenate(back)
         top, chin = self._extent(self._rig.neutral(identity))
         self._scale = _FACE_SHARE * size / float(top[1] - chin[1])
         self._middle = (top + chin) / 2
