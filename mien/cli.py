@@ -318,7 +318,7 @@ def _explain_plainly(options_type: Any) -> None:
             metavar = field.name.upper() + (" ..." if get_origin(bare) is tuple else "")
             metavar = metavar if field.default is MISSING else f"[{metavar}]"
         unsaid = field.default in (None, (), "", MISSING) or field.default is False
-        help_text = " ".join(texts[field.name].split())  # tyro would keep the lines of the source
+        help_text = " ".join(texts.get(field.name, "").split())  # tyro would keep the lines of the source
         hints[field.name] = Annotated[
             hint, tyro.conf.arg(metavar=metavar, help=help_text, help_behavior_hint="" if unsaid else None)
         ]

@@ -112,7 +112,7 @@ def test_blink_none_and_events_alone_ask_for_no_others():
         ("", ["names no emotion"]),
         ("happy:0.8,", ["names no emotion"]),
         ("happy:", ["number"]),
-        ("my scenes/one.txt", ["my scenes/one.txt: a direction is kept in a .yaml"]),
+        ("my scenes/one.txt", ["my scenes/one.txt: a direction is kept as .yaml"]),
         ("1:happy", ["'1' without its s", "1s:happy"]),
         ("va(0.5,0.5):0.3", ["no intensity", "':0.3'"]),
         ("emotion: happy\nlips: {gain: 3}", [":2:", "gain of lips", "3", "0 to 2"]),
