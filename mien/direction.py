@@ -384,9 +384,7 @@ class Direction:
         if isinstance(text, Path) or Path(text).suffix.lower() in (".yaml", ".yml", ".json"):
             return cls.load(text)
         if re.fullmatch(r"[^:,\n]+\.[a-z]{2,4}", text):
-            raise DirectionError(
-                f"{text}: a direction is kept in a .yaml or .json file", "name one, or write happy:0.8"
-            )
+            raise DirectionError(f"{text}: a direction is kept as .yaml or .json", "name one, or write happy:0.8")
         from mien.direction_reader import read_text
 
         return cls(**read_text(text))
