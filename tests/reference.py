@@ -21,19 +21,24 @@ NEUTRAL_PORTRAITS = (
 """Below ``DATA / "portraits"``: people who look neither way, whom every emotion has to be put on."""
 
 
+def stored(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a reference and what is said about them; without it the test is skipped."""
+    path = REFERENCE / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"the parity reference {name} is not beside the repository")
+    with np.load(path.with_suffix(".npz")) as file:
+        return dict(file), json.loads(path.read_text(encoding="utf-8"))
+
+
 class Reference:
     """Weights by rule, inputs and expected outputs of one system; see the ``README.md`` in its folder."""
 
     def __init__(self, name: str) -> None:
-        if not (REFERENCE / f"{name}.json").exists():
-            pytest.skip(f"the parity reference {name} is not beside the repository")
+        self.arrays, self.info = stored(name)
         spec = importlib.util.spec_from_file_location("reference_fill", REFERENCE / "fill.py")
         assert spec is not None and spec.loader is not None
         self.fill: ModuleType = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.fill)
-        self.info: dict[str, Any] = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))
-        with np.load(REFERENCE / f"{name}.npz") as file:
-            self.arrays = {key: file[key] for key in file.files}
 
     def state(self, network: str) -> dict[str, Any]:
         """The filled state dict of one network under the official keys."""

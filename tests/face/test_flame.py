@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from flame_files import flame_content, write_flame_pickle
-from reference import REFERENCE
+from reference import REFERENCE, stored
 
 from mien.errors import FormatError, InputError
 from mien.face.flame import (
@@ -39,8 +38,7 @@ def official() -> FlameModel:
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, np.ndarray]:
-    with np.load(REFERENCE / "flame_model.npz") as file:
-        return dict(file)
+    return stored("flame_model")[0]
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def shaped(model: FlameModel, numbers: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def close(name: str, got: np.ndarray, numbers: dict[str, np.ndarray]) -> None:
-    tolerance = json.loads((REFERENCE / "flame_model.json").read_text())["outputs"][name]["tolerance"]
+    tolerance = stored("flame_model")[1]["outputs"][name]["tolerance"]
     np.testing.assert_allclose(got, numbers[f"out/{name}"], rtol=0, atol=tolerance)
 
 
@@ -75,7 +73,7 @@ def close(name: str, got: np.ndarray, numbers: dict[str, np.ndarray]) -> None:
 )
 def test_every_array_of_the_official_layout(name: str, part: str) -> None:
     content = read_pickle(LIKE / f"{name}.pkl")
-    for key, expected in json.loads((REFERENCE / "flame_model.json").read_text())[part].items():
+    for key, expected in stored("flame_model")[1][part].items():
         array = np.ascontiguousarray(content[key])
         assert (list(array.shape), array.dtype.name) == (expected["shape"], expected["dtype"])
         assert hashlib.sha256(array.tobytes()).hexdigest() == expected["sha256_c_order"], key
@@ -89,8 +87,7 @@ def test_the_hostile_file_is_refused() -> None:
 
 @needs_reference
 def test_blend_skinning_equals_smplx_and_deca() -> None:
-    with np.load(REFERENCE / "flame_lbs.npz") as file:
-        numbers = dict(file)
+    numbers, _ = stored("flame_lbs")
     skeleton = Skeleton(
         JOINT_NAMES, numbers["in/parents"], numbers["in/J_regressor"], numbers["in/lbs_weights"],
         numbers["in/posedirs"].reshape(36, 120, 3),

@@ -1,12 +1,11 @@
 """VOCA against numbers of the official graph (../shared/reference), and what must hold without them."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from reference import REFERENCE
+from reference import stored
 from tensorflow_samples import write_checkpoint
 
 from mien.errors import AssetError, FormatError, InputError
@@ -31,12 +30,8 @@ SMALL = VocaConfig(n_vertices=120)
 
 @pytest.fixture(scope="module")
 def reference():
-    path = REFERENCE / "voca_tf_reference_N120.npz"
-    if not path.exists():
-        pytest.skip("the reference numbers of VOCA are not at hand (../shared/reference)")
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
-    return arrays, json.loads(path.with_suffix(".json").read_text())["tolerance"]
+    arrays, said = stored("voca_tf_reference_N120")
+    return arrays, said["tolerance"]
 
 
 def group(arrays, prefix):

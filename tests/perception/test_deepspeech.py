@@ -1,10 +1,8 @@
 """The front end against numbers of the official program (../shared/reference)."""
 
-import json
-
 import numpy as np
 import pytest
-from reference import REFERENCE
+from reference import stored
 
 from mien.errors import InputError
 from mien.motion.voca import windows
@@ -14,12 +12,8 @@ from mien.types import Audio
 
 @pytest.fixture(scope="module")
 def reference():
-    path = REFERENCE / "voca_audio.npz"
-    if not path.exists():
-        pytest.skip("the reference numbers of VOCA's front end are not at hand (../shared/reference)")
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
-    return arrays, json.loads(path.with_suffix(".json").read_text())["outputs"]
+    arrays, said = stored("voca_audio")
+    return arrays, said["outputs"]
 
 
 def test_each_step_is_the_official_one(reference):
@@ -50,11 +44,9 @@ def test_other_resampler_hardly_matters(reference):
     assert difference < 0.1 * np.std(mfcc(wanted))
 
 
-def test_official_sample_sentence(reference):
-    path = REFERENCE / "voca_audio_frontend_reference.npz"
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
-    tolerance = json.loads(path.with_suffix(".json").read_text())["tolerance"]
+def test_official_sample_sentence():
+    arrays, said = stored("voca_audio_frontend_reference")
+    tolerance = said["tolerance"]
     rows = recogniser_input(arrays["mfcc"])
     at_60 = at_video_rate(arrays["dummy_logits"], 60, 306)
     view = windows(at_60)
