@@ -7,18 +7,14 @@ eye, 473 to 477 of the left eye, centre first.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.perception.quiet import Mesh, face_detection, selfie_segmentation
 from mien.types import Array, Frame
 
 N_LANDMARKS = 478
@@ -40,8 +36,6 @@ Of 39 upright portraits none looks so: they score 0.85 or more as they are."""
 _TURNED_LOOKS = (0.5, 1.3)
 """Margins of the crops that the detector sees: boxes of turned faces often cut them."""
 _FOREHEAD, _CHIN = 10, 152
-
-_NOTHING = np.zeros((64, 64, 3), np.uint8)
 
 _log = logging.getLogger(__name__)
 Box = npt.NDArray[np.float32]
@@ -79,8 +73,8 @@ class MediapipeBackend:
     def __init__(self, max_faces: int = 10, confidence: float = 0.4) -> None:
         self.max_faces = max_faces
         self._confidence = confidence
-        self._static: _Mesh | None = None
-        self._tracker: _Mesh | None = None
+        self._static: Mesh | None = None
+        self._tracker: Mesh | None = None
         self._detectors: list[Any] = []
         self._region: Box | None = None
         self._turns = 0
@@ -111,7 +105,7 @@ class MediapipeBackend:
         """
         box = face_box(previous)
         if self._tracker is None:
-            self._tracker = _Mesh(static=False, confidence=self._confidence)
+            self._tracker = Mesh(static=False, confidence=self._confidence)
         turns = _quarter_turns(previous, self._turns)
         if self._region is None or turns != self._turns or not _well_inside(box, self._region):
             self._region, self._turns = _square(box, margin=0.5), turns
@@ -125,10 +119,10 @@ class MediapipeBackend:
         return np.asarray((face + again) / 2, np.float32)
 
     @property
-    def _afresh(self) -> _Mesh:
+    def _afresh(self) -> Mesh:
         """The mesh that looks at every picture without a memory."""
         if self._static is None:
-            self._static = _Mesh(static=True, confidence=self._confidence)
+            self._static = Mesh(static=True, confidence=self._confidence)
         return self._static
 
     def _candidates(self, frame: Frame) -> Iterator[list[Box]]:
@@ -148,7 +142,7 @@ class MediapipeBackend:
     def _search(self, picture: Frame) -> list[Box]:
         """Boxes from both detectors in pixels of ``picture``."""
         if not self._detectors:
-            self._detectors = [_face_detection(model, self._confidence) for model in (1, 0)]
+            self._detectors = [face_detection(model, self._confidence) for model in (1, 0)]
         height, width = picture.shape[:2]
         boxes = []
         for detector in self._detectors:
@@ -214,7 +208,7 @@ class MediapipeBackend:
         best = int(np.argmax(scores))
         return best if scores[best] > max(_SURE_TURNED, scores[0] + _SURER) else 0
 
-    def _mesh(self, network: _Mesh, frame: Frame, region: Box, turns: int = 0) -> Array | None:
+    def _mesh(self, network: Mesh, frame: Frame, region: Box, turns: int = 0) -> Array | None:
         """Landmarks of the one face in a square region, which is looked at after some quarter turns against the clock.
 
         They are pixels of ``frame``.
@@ -345,93 +339,11 @@ def _contrasts(frame: Frame) -> Iterator[Frame]:
     yield np.asarray(cv2.GaussianBlur(even, (0, 0), max(frame.shape[:2]) / 250), np.uint8)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Send what C++ writes to the process' standard error into a file that goes away.
-
-    mediapipe and TensorFlow Lite greet from C++ when a graph starts; no Python setting reaches that. One thread at a
-    time: another would take the file for standard error, and put it back for good.
-    """
-    os.environ.setdefault("GLOG_minloglevel", "3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _QUIET:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        try:
-            with tempfile.TemporaryFile() as sink:
-                os.dup2(sink.fileno(), 2)
-                yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-_QUIET = threading.RLock()
-
-
-def _started(make: Any) -> Any:
-    """A mediapipe solution, made and run once so that its greetings are over."""
-    with _quiet():
-        solution = make()
-        solution.process(_NOTHING)
-    return solution
-
-
-class _Mesh:
-    """mediapipe's face mesh for one face, without its messages.
-
-    Its detector starts, and writes to standard error, in a thread of its own, which is over when a first picture has
-    been processed; its other networks start when they first see a face. Until then every picture is processed quietly.
-    """
-
-    def __init__(self, *, static: bool, confidence: float) -> None:
-        with _quiet():
-            from mediapipe.python.solutions.face_mesh import FaceMesh
-
-            self._graph: Any = FaceMesh(
-                static_image_mode=static,
-                max_num_faces=1,
-                refine_landmarks=True,
-                min_detection_confidence=confidence,
-                min_tracking_confidence=confidence,
-            )
-            self._graph.process(_NOTHING)
-        self._started = False
-
-    def process(self, picture: Frame) -> Any:
-        """The 478 landmarks of the face in the picture, or ``None``."""
-        if self._started:
-            found = self._graph.process(picture).multi_face_landmarks
-        else:
-            with _quiet():
-                found = self._graph.process(picture).multi_face_landmarks
-            self._started = bool(found)
-        return found[0].landmark if found else None
-
-    def reset(self) -> None:
-        """Forget where the face was."""
-        with _quiet():
-            self._graph.reset()
-            self._graph.process(_NOTHING)
-        self._started = False
-
-
-def _face_detection(model: int, confidence: float) -> Any:
-    """mediapipe's detector: ``model`` 0 is the short-range, 1 the full-range network."""
-    with _quiet():
-        from mediapipe.python.solutions.face_detection import FaceDetection
-
-    return _started(lambda: FaceDetection(model_selection=model, min_detection_confidence=confidence))
-
-
 def person_mask(frame: Frame) -> Array | None:
     """``(H, W)`` in [0, 1], soft, 1 on people, from mediapipe's selfie segmentation; ``None`` if it sees nobody."""
     import cv2
 
-    with _quiet():
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-    solution = _started(lambda: SelfieSegmentation(model_selection=0))
+    solution = selfie_segmentation()
     small, _ = _shrink(frame, 512)
     mask = np.asarray(solution.process(np.ascontiguousarray(small)).segmentation_mask, np.float32)
     solution.close()
