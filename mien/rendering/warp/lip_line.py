@@ -19,6 +19,7 @@ BARING = (
 """Expressions that part the lips over a still jaw."""
 
 _TOUCH = 0.03  # face heights: lips further apart than this go where the expression takes them
+_RELAXES = 0.75  # of what bares the teeth, in closed lips; the lower one can follow the upper one by a little
 _REACH = 0.1  # face heights: how far around the lips the skin relaxes, about as far as the nose
 
 
@@ -57,7 +58,7 @@ class LipLine:
         hidden = min(float(change[self._closes]) / hiding, 1) if hiding > 0 else 0
         touch = 1 - max(self._open + self._gap(expression), 0) / self._touch
         if touch > 0 and hidden > 0:
-            expression -= touch * hidden * self._share * (bared + hiding * self._closing)
+            expression -= _RELAXES * touch * hidden * self._share * (bared + hiding * self._closing)
 
     def _gap(self, points: Array) -> float:
         """Pixels between the middle of the lips."""
