@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -28,17 +24,14 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from mien.errors import InputError, MienError, OutputError
+from mien.errors import InputError, OutputError
 from mien.pipelines.estimate import EmotionEstimator
-from mien.progress import Progress, Silent, Stage
+from mien.pipelines.processes import Step, carry_out
+from mien.progress import Progress, Silent
 from mien.types import Array
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from mien.perception.tracking import Sight
-
-log = logging.getLogger(__name__)
 
 PART = 300
 """Frames that are worked on in one go; what a kill can cost at most."""
@@ -48,9 +41,6 @@ SOUND_RATE = 16_000
 _LEAD = 10  # frames of the part before that a part looks at first, to go on with the same face
 _FACE_WIDTH = 140  # px; the mesh network sees a face at about 100, so larger ones may be decoded smaller
 _WORK, _SETTINGS = ".work", "settings.json"
-
-Step = Callable[[], int]
-"""One piece of work; returns how many frames it has done."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +131,7 @@ class Plan:
         return list(zip(starts, [*starts[1:], None], strict=True))
 
     def steps(self) -> list[list[Step]]:
-        """All work in groups; the pieces of a group may be done at once, groups one after the other."""
+        """All work in groups; the steps of a group may be done at once, groups one after the other."""
         n = len(self.parts)
         return [
             [partial(watch_part, self, part) for part in range(n)],
@@ -175,7 +165,10 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Prepar
         left_out: dict[str, str] = {}
         if missing:
             (folder / MANIFEST).unlink(missing_ok=True)
-            left_out = _carry_out(missing, options.jobs or len(os.sched_getaffinity(0)), progress or Silent())
+            work = {plan.name: plan.steps() for plan in missing}
+            total = 2 * sum(plan.n_frames for plan in missing)  # every frame is watched, and cropped
+            jobs = options.jobs or len(os.sched_getaffinity(0))
+            left_out = carry_out(work, total, jobs, progress or Silent())
             for name in left_out:
                 shutil.rmtree(folder / CLIPS / name, ignore_errors=True)
         names += [plan.name for plan in plans if plan.name not in left_out and plan.name not in names]
@@ -279,110 +272,6 @@ def _is_done(plan: Plan) -> bool:
     if read_clip(plan.folder, plan.name).sha256 != plan.sha256:
         raise InputError(f"{plan.folder}: holds another video named {plan.name}", f"rename {plan.video}")
     return True
-
-
-# ---------------------------------------------------------------------------------------------------- many processes
-
-
-def _carry_out(plans: list[Plan], jobs: int, progress: Progress) -> dict[str, str]:
-    """All steps of all plans; names of those that could not be used, and why."""
-    groups = {plan.name: deque(plan.steps()) for plan in plans}
-    queue: deque[tuple[str, Step]] = deque()
-    left = dict.fromkeys(groups, 0)  # pieces of a clip's present group that are not done
-    failed: dict[str, str] = {}
-    running: dict[Future[int], str] = {}
-
-    def next_group(name: str) -> None:
-        if groups[name]:
-            group = groups[name].popleft()
-            left[name] = len(group)
-            queue.extendleft((name, step) for step in reversed(group))
-
-    for plan in reversed(plans):
-        next_group(plan.name)
-    with (
-        progress.stage("prepare", 2 * sum(plan.n_frames for plan in plans)) as stage,
-        _workers(min(jobs, len(queue))) as submit,
-    ):
-        while queue or running:
-            while queue and len(running) < 2 * jobs:
-                name, step = queue.popleft()
-                if name not in failed:
-                    running[submit(step)] = name
-                    if jobs == 1:
-                        break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = running.pop(future)
-                if _succeeded(future, name, failed, stage):
-                    left[name] -= 1
-                    if not left[name]:
-                        next_group(name)
-    return failed
-
-
-def _succeeded(future: Future[int], name: str, failed: dict[str, str], stage: Stage) -> bool:
-    try:
-        stage.advance(future.result())
-    except InputError as error:  # this video cannot be used; others may
-        if name not in failed:
-            log.warning("%s; left out", error)
-        failed[name] = str(error)
-    except BrokenExecutor as error:
-        raise MienError(
-            "a process was ended from outside, for want of memory perhaps", "give the command again, with fewer --jobs"
-        ) from error
-    return name not in failed
-
-
-@contextlib.contextmanager
-def _workers(jobs: int) -> Iterator[Callable[[Step], Future[int]]]:
-    """Something that takes steps: a pool of processes, or this process itself if there is only one job.
-
-    The processes end with this one, even if it is killed: they hold one end of a pipe that then closes.
-    """
-    if jobs == 1:
-        yield _at_once
-        return
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(theirs,))
-    try:
-        yield pool.submit
-        pool.shutdown()
-    finally:
-        ours.close()
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _at_once(step: Step) -> Future[int]:
-    future: Future[int] = Future()
-    try:
-        future.set_result(step())
-    except InputError as error:
-        future.set_exception(error)
-    return future
-
-
-def _begin(end_of_pipe: Connection) -> None:
-    """In a new process: one thread per library, no Ctrl-C of its own, and an end when the first process ends."""
-    import signal
-
-    import cv2
-
-    cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch is not imported yet
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("mien").addHandler(logging.NullHandler())
-
-    def watch_over() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            end_of_pipe.recv()
-        os._exit(1)
-
-    threading.Thread(target=watch_over, daemon=True).start()
 
 
 # -------------------------------------------------------------------------------------------------------------- steps
