@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,27 @@ def load_npz(path: str | Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[An
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path}: not an .npz of plain arrays ({error})", "make or download it again") from error
     return header if isinstance(header, dict) else {}, arrays
+
+
+def load_shipped(
+    package: str, name: str, kind: str, version: int
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Header and arrays of an ``.npz`` that comes with mien.
+
+    Args:
+        package: in whose folder ``data`` it is.
+        name: of the file.
+        kind: what its header must say that it is.
+        version: and of which format.
+
+    Raises:
+        AssetError: if it is missing, damaged or something else.
+    """
+    try:
+        with as_file(resources(package) / "data" / name) as path:
+            header, arrays = load_npz(path)
+        if (header.get("format"), header.get("version")) != (kind, version):
+            raise FormatError(f"is {header.get('format')} {header.get('version')}, not {kind} {version}")
+    except (OSError, InputError) as error:
+        raise AssetError(f"{name}: cannot be read ({error})", "install mien again") from error
+    return header, arrays

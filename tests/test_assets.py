@@ -16,7 +16,7 @@ import pytest
 from flame_files import write_flame_pickle
 
 import mien.assets
-from mien.assets import Asset, asset_file, cache_folder, fetch, manifest
+from mien.assets import Asset, asset_file, cache_folder, fetch, load_shipped, manifest
 from mien.cli import main
 from mien.errors import AssetError
 from mien.face.rig import load_rig
@@ -170,3 +170,12 @@ def test_bad_commands(arguments: list[str], word: str, capsys: pytest.CaptureFix
     assert main(["assets", *arguments]) == 2
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1
+
+
+def test_what_comes_with_mien_is_read_and_nothing_else() -> None:
+    header, arrays = load_shipped("mien.perception", "emotion_reader.npz", "mien.EmotionReader", 1)
+    assert header["labels"] and arrays["mean"].ndim == 1
+    with pytest.raises(AssetError, match=r"not mien\.Other 1.*install mien again"):
+        load_shipped("mien.perception", "emotion_reader.npz", "mien.Other", 1)
+    with pytest.raises(AssetError, match="install mien again"):
+        load_shipped("mien.perception", "absent.npz", "mien.EmotionReader", 1)

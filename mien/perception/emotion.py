@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import as_file, files
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.assets import load_npz
-from mien.errors import AssetError, MienError
+from mien.assets import load_shipped
 from mien.perception.curves import interpolate_gaps
 from mien.types import ARKIT_NAMES, Array, Emotion, EmotionTrack, FaceMotion
 
@@ -162,15 +160,9 @@ def load_emotion_reader() -> EmotionReader:
     Raises:
         AssetError: if its file is missing or damaged.
     """
-    try:
-        with as_file(files("mien.perception") / "data" / "emotion_reader.npz") as path:
-            header, arrays = load_npz(path)
-        if (header["format"], header["version"]) != ("mien.EmotionReader", EMOTION_READER_FORMAT):
-            raise ValueError(f"{header['format']} {header['version']}, wanted version {EMOTION_READER_FORMAT}")
-        return EmotionReader(
-            mean=arrays["mean"],
-            weights=(arrays["weight_0"], arrays["weight_1"]),
-            biases=(arrays["bias_0"], arrays["bias_1"]),
-        )
-    except (OSError, ValueError, KeyError, MienError) as error:
-        raise AssetError(f"the emotion reader's weights cannot be read ({error})", "install mien again") from error
+    _, arrays = load_shipped("mien.perception", "emotion_reader.npz", "mien.EmotionReader", EMOTION_READER_FORMAT)
+    return EmotionReader(
+        mean=arrays["mean"],
+        weights=(arrays["weight_0"], arrays["weight_1"]),
+        biases=(arrays["bias_0"], arrays["bias_1"]),
+    )

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import as_file, files
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.assets import load_npz
-from mien.errors import AssetError, MienError
+from mien.assets import load_shipped
+from mien.errors import AssetError
 from mien.types import ARKIT_NAMES, Array
 
 READER_FORMAT = 1
@@ -75,20 +74,14 @@ def load_reader() -> ExpressionReader:
     Raises:
         AssetError: if its file is missing or damaged.
     """
-    try:
-        with as_file(files("mien.perception") / "data" / "expression_reader.npz") as path:
-            header, arrays = load_npz(path)
-        if (header["format"], header["version"]) != ("mien.ExpressionReader", READER_FORMAT):
-            raise ValueError(f"{header['format']} {header['version']}, wanted version {READER_FORMAT}")
-        if tuple(header["names"]) != ARKIT_NAMES:
-            raise ValueError("its outputs are not ARKit's 52 names")
-        layers = range(header["n_layers"])
-        return ExpressionReader(
-            points=arrays["points"],
-            mean=arrays["mean"],
-            scale=arrays["scale"],
-            weights=tuple(np.asarray(arrays[f"weight_{i}"], np.float32) for i in layers),
-            biases=tuple(np.asarray(arrays[f"bias_{i}"], np.float32) for i in layers),
-        )
-    except (OSError, ValueError, KeyError, MienError) as error:
-        raise AssetError(f"the expression reader's weights cannot be read ({error})", "install mien again") from error
+    header, arrays = load_shipped("mien.perception", "expression_reader.npz", "mien.ExpressionReader", READER_FORMAT)
+    if tuple(header["names"]) != ARKIT_NAMES:
+        raise AssetError("the expression reader's outputs are not ARKit's 52 names", "install mien again")
+    layers = range(header["n_layers"])
+    return ExpressionReader(
+        points=arrays["points"],
+        mean=arrays["mean"],
+        scale=arrays["scale"],
+        weights=tuple(np.asarray(arrays[f"weight_{i}"], np.float32) for i in layers),
+        biases=tuple(np.asarray(arrays[f"bias_{i}"], np.float32) for i in layers),
+    )
