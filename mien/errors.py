@@ -7,7 +7,7 @@
     │   └── FormatError       a file is not of the kind its name or header promises
     ├── AssetError            a model or data file is missing, has the wrong hash, or its licence is not accepted
     ├── OutputError           the result could not be written (folder missing, read-only, disk full)
-    └── MissingExtraError     an optional package is needed; names the extra to install
+    └── MissingExtraError     an optional package is needed; names what to install
 
 An error says what was found, where, and what to do. Programming mistakes stay ``TypeError``, ``ValueError`` and so on.
 """
@@ -75,4 +75,4 @@ def needs_torch(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingExtraError(f"{what} needs PyTorch", "pip install 'mien[networks]'") from error
+        raise MissingExtraError(f"{what} needs PyTorch", "pip install torch") from error

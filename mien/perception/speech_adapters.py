@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, needs_torch
 from mien.perception import deepspeech, speech
 from mien.types import Audio, SpeechFeatures
 
@@ -41,7 +41,7 @@ class Listener:
             raise InputError(f"no speech features {kind!r}", f"there are {', '.join((speech.KIND, *RECOGNISERS))}")
         if recogniser is None:
             raise InputError(f"{kind} features need a recogniser", f"give --recogniser: {RECOGNISERS[kind]}")
-        try:
+        with needs_torch("the recogniser"):
             if kind == deepspeech.KIND:
                 from mien.perception.deepspeech_network import load_deepspeech
 
@@ -50,10 +50,6 @@ class Listener:
                 from mien.perception.wav2vec import Wav2Vec
 
                 self._wav2vec = Wav2Vec(recogniser)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise MissingExtraError("recognisers need PyTorch", "pip install 'mien[networks]'") from error
 
     def __call__(self, audio: Audio, fps: float, heard: SpeechFeatures | None = None) -> SpeechFeatures:
         """Features of a sound at the video rate.

@@ -49,7 +49,7 @@ class Wav2Vec:
         try:
             from transformers import AutoModelForCTC
         except ImportError as error:
-            raise MissingExtraError("this recogniser needs transformers", "pip install 'mien[recognisers]'") from error
+            raise MissingExtraError("this recogniser needs transformers", "pip install torch transformers") from error
         for name in ("config.json", "vocab.json", "model.safetensors"):
             if not (Path(folder) / name).is_file():
                 raise AssetError(f"{folder}: {name} is missing", "give a folder with a wav2vec 2.0 CTC model")

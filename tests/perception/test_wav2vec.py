@@ -20,7 +20,7 @@ installed = importlib.util.find_spec("transformers") is not None
 
 @pytest.mark.skipif(installed, reason="transformers is installed")
 def test_without_the_library(tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match=r"needs transformers; pip install 'mien\[recognisers\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs transformers; pip install torch transformers"):
         Wav2Vec(tmp_path)
 
 
