@@ -21,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 
 _IRIS_EDGE = (1.0, 1.14)  # the iris fades into the white between these radii
 _NO_SKIN = (0.72, 1.25)  # brightness beside an eye outside these shares of the usual is brow, frame or gloss
+_SQUINT, _DIM = 0.3, 0.6  # lids more closed than this darken the eye behind them, by so much when all but closed
 _SHADOW = 0.35  # how much the upper lid darkens the eye right below its edge
 
 
@@ -116,7 +117,15 @@ class EyeLayer:
         )
 
     def draw(
-        self, out: Frame, contour: Array, back: Array, origin: Array, shift: Array, gaze: Array, opacity: float
+        self,
+        out: Frame,
+        contour: Array,
+        back: Array,
+        origin: Array,
+        shift: Array,
+        gaze: Array,
+        opacity: float,
+        closed: float,
     ) -> None:
         """Draw the eye into the opening.
 
@@ -128,6 +137,7 @@ class EyeLayer:
             shift: ``(2,)`` how far that has moved.
             gaze: ``(2,)`` how far the iris has moved in its socket, pixels of the photo.
             opacity: strength of the layer over the warped photo.
+            closed: 0 as open as in the photo, 1 closed; lids that are nearly closed let little light in.
         """
         x, y = gaze.tolist()
         within = min(0.45 * self._width / max(math.hypot(x, y), 1e-6), 1.0)
@@ -145,6 +155,7 @@ class EyeLayer:
             self._upper_rest,
             shadow,
             opacity,
+            1.0 - _DIM * min(max((closed - _SQUINT) / (1 - _SQUINT), 0.0), 1.0),
         )
 
     def _place(self, origin: Array, shift: Array) -> Array:
@@ -273,6 +284,7 @@ def _paint(
     upper_rest: Array,
     shadow_depth: float,
     opacity: float,
+    light: float,
 ) -> None:
     """White, iris and lid shadow into the opening; see :meth:`EyeLayer.draw`."""
     left, top, right, bottom = pixel_box(contour, 0, 0, out.shape[1], out.shape[0])
@@ -294,7 +306,7 @@ def _paint(
             now = 1.0 - _SHADOW * np.exp(-max(y - upper[x - left], 0.0) / shadow_depth)
             before = 1.0 - _SHADOW * np.exp(-max(py - upper_rest[column], 0.0) / shadow_depth)
             across = (x - left + 0.5) / width
-            shade = min(now / before, 1.0) * (1.0 - 0.35 * np.exp(-max(min(across, 1.0 - across), 0.0) / 0.06))
+            shade = light * min(now / before, 1.0) * (1.0 - 0.35 * np.exp(-max(min(across, 1.0 - across), 0.0) / 0.06))
             qx, qy = px - iris[3], py - iris[4]
             radius = np.sqrt((qx - iris[0]) ** 2 + (qy - iris[1]) ** 2) / iris[2]
             alpha = min(max((_IRIS_EDGE[1] - radius) / (_IRIS_EDGE[1] - _IRIS_EDGE[0]), 0.0), 1.0)
@@ -370,7 +382,7 @@ def _smooth_lid(
                 ink = np.exp(-spread * spread)
                 if line > 0:
                     ink = max(ink, 0.5 * max(1.0 - line / hanging, 0.0))
-                ink *= lashes[3] * met * min(4.5 * across * (1 - across), 1.0) ** 0.5
+                ink *= lashes[3] * max(met, unfolded) * min(4.5 * across * (1 - across), 1.0) ** 0.5
             if amount <= 0 and ink < 0.01:
                 continue
             for k, clean in enumerate((red, green, blue)):

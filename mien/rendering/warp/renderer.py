@@ -423,7 +423,7 @@ class WarpRenderer:
             stir = max(float(moved.stir[self._rig.contours[name]].max()), float(np.abs(gaze).max()))
             opacity = min(stir / (_STIR * self._height), 1.0)
             if opacity > 0:
-                layer.draw(out, contour, *behind, gaze, opacity)
+                layer.draw(out, contour, *behind, gaze, opacity, closed)
 
     def _draw_mouth(self, out: Frame, moved: _Moved) -> None:
         loop = self._rig.contours["lips_inner"]
