@@ -1,6 +1,6 @@
 """How closely the warp renderer follows a clip that drives its own first frame.
 
-    ./run python scripts/check_reenact.py --data ../shared/data [--sheets FOLDER]
+    ./run python scripts/check_reenact.py --data ../shared/data [--sheets FOLDER] [CLIP ...]
 
 Driver and output are both looked at with MediaPipe's Face Landmarker, which mien does not contain. "error" is the mean
 distance of the 478 landmarks over the distance of the outer eye corners, in per cent, nothing aligned; "still" is the
@@ -105,12 +105,14 @@ def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="*", help="clips in the folder video, instead of all in the table")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with video and weights")
     parser.add_argument("--frames", type=int, default=150, help="no more than this many frames of each clip")
     parser.add_argument("--sheets", type=Path, help="folder for pictures, driver above output")
     options = parser.parse_args()
     print(f"{'':40s}  turn  error  lids  mouth   mien's eyes: error  lids  mouth   still")
-    for title, clips in (("tuned on", TUNED_ON), ("left out", LEFT_OUT)):
+    groups = (("asked for", options.clips),) if options.clips else (("tuned on", TUNED_ON), ("left out", LEFT_OUT))
+    for title, clips in groups:
         rows = []
         for clip in clips:
             path = options.data / "video" / clip
