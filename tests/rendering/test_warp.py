@@ -145,6 +145,21 @@ def test_a_closed_lid_has_a_dark_line_and_no_pale_rim(photo) -> None:
         assert max(column.max() for column in columns) < 1.12 * around
 
 
+def test_a_half_closed_lid_keeps_its_lashes_and_shades_the_eye(photo, monkeypatch) -> None:
+    tracked, renderer = photo
+
+    def eye(closed: float) -> np.ndarray:
+        return patch(draw(renderer, moved(eyeBlinkLeft=closed)), tracked, [386, 385, 387, 384, 388, 374, 373, 380])
+
+    usual, layer = eye(0.35), renderer._eyes[0]
+    monkeypatch.setattr(layer, "_lashes", layer._lashes * np.array([1, 1, 1, 0], np.float32))
+    assert (eye(0.35) - usual).max() > 20
+    shaded = eye(0.6)
+    monkeypatch.setattr("mien.rendering.warp.eyes._DIM", 0.0)
+    assert (eye(0.6) - shaded).max() > 10
+    assert (eye(0.6) - shaded).min() >= 0
+
+
 def test_a_wide_open_jaw_shows_teeth_and_tongue(photo) -> None:
     someone, drawer = photo
     frame = draw(drawer, moved(jawOpen=0.8))
