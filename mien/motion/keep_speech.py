@@ -32,6 +32,7 @@ _POSTURE = 0.2  # s, standard deviation of the Gaussian that separates posture f
 _FULLY_WIDER = 0.010  # m: an emotion that parts the lips by this much on a resting face opens the mouth most
 _JAW_SHUT = 0.02  # a jaw that is open by less is shut
 _LIPS_APART = 0.003  # m: lips of a clip that never come nearer than this are open
+_SLIGHTLY = 0.03  # of mouthClose
 _OPEN = 0.004  # m: a mouth that nobody opens further in the clip counts as this open
 _MOUTH = tuple(name for name in ARKIT_NAMES if name.startswith(("jaw", "mouth", "tongue", "cheekPuff")))
 _OPENERS = (
@@ -120,8 +121,9 @@ def keep_gaps(source: FaceMotion, wanted: FaceMotion, *, identity: FaceIdentity 
     released = np.clip(-by_jaw, 0, closes * total[:, lips]) * np.clip(1 - total[:, jaw] / _JAW_SHUT, 0, 1)
     by_jaw += released  # lips that hold a gap over a shut jaw let go before it opens
     moved = np.clip(-by_jaw / opens, -total[:, jaw], 1 - total[:, jaw])
-    line, _ = _gaps("lips", identity, corners=1)
-    parted = _most((total - own) @ line / -line[lips])  # no part of the line between closed lips is left open
+    line, line_rest = _gaps("lips", identity, corners=1)
+    apart = total @ line + line_rest - widened[:, None] * (own @ line + line_rest)
+    parted = _parted(apart / -line[lips])
     by_lips = closed * closes * parted + by_jaw + moved * opens - released
     pressed = np.clip(by_lips / closes, -total[:, lips], 1 - total[:, lips])
     moved -= (by_lips - pressed * closes) / opens
@@ -188,10 +190,15 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     return np.asarray(total, np.float32)
 
 
-def _most(values: Array) -> Array:
-    """About the value farthest from 0 in each row; of opposite values the opposite, so that it can be undone."""
+def _parted(values: Array) -> Array:
+    """What closes the pair that is farthest apart, of values ``(T, P)`` that close each.
+
+    Of opposite values it is the opposite, so that the way back undoes it; but lips that are only slightly pressed on
+    each other are not let go.
+    """
     weights = np.abs(values) ** 6 + 1e-12
-    return np.asarray((values * weights).sum(1) / weights.sum(1))
+    most = (values * weights).sum(1) / weights.sum(1)
+    return np.asarray(np.where(most > 0, most, most**3 / (most**2 + _SLIGHTLY**2)))
 
 
 def _when_closed(opening: Array) -> float:
@@ -217,11 +224,11 @@ def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
 def _gaps(closure: str, identity: FaceIdentity | None, corners: int | None = None) -> tuple[Array, Array]:
     """Metres by which each expression ``(52, P)`` and the neutral face ``(P,)`` part two edges.
 
-    Of the pairs, a quarter at each end counts as the corner, or as many as are given.
+    Of the pairs a quarter at each end counts as the corner and is left out, or as many as are given.
     """
     rig = load_rig()
     basis = rig.expressions_for(identity)[[rig.expression_index[name] for name in ARKIT_NAMES]]
     pairs, neutral = rig.closures[closure], rig.neutral(identity)
     ends = len(pairs) // 4 if corners is None else corners
-    middle = pairs[ends : len(pairs) - ends]
-    return basis[:, middle[:, 0], 1] - basis[:, middle[:, 1], 1], neutral[middle[:, 0], 1] - neutral[middle[:, 1], 1]
+    upper, lower = pairs[ends : len(pairs) - ends].T
+    return basis[:, upper, 1] - basis[:, lower, 1], neutral[upper, 1] - neutral[lower, 1]
