@@ -204,7 +204,8 @@ class _Int8Convolution(nn.Module):
         self.geometry = [list(each) for each in (convolution.stride, convolution.padding, convolution.dilation)]
         exact = weight / steps[:, None, None, None]
         rounded = exact.round()
-        packed = torch.ops.onednn.qconv_prepack(rounded.to(torch.int8), steps, 1.0, 0, *self.geometry, 1, None)
+        zero = int(not self.rectified)  # any but 0 lays the weights out for inputs that have a zero
+        packed = torch.ops.onednn.qconv_prepack(rounded.to(torch.int8), steps, 1.0, zero, *self.geometry, 1, None)
         self.lost = ((exact - rounded).sum((2, 3)) * steps[:, None]).numpy()  # (O, I), of an input of ones
         self.register_buffer("weight", packed, persistent=False)
         self.register_buffer("steps", steps, persistent=False)
