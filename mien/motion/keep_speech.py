@@ -6,8 +6,8 @@ tenths of a second, an emotion lasts seconds. So
 
 1.  of what the wanted motion does to jaw and mouth only the slow part is taken, as a posture; the source's articulation
     goes on over it. Where the lips round (o, u, w), a smile gives way.
-2.  the gap between the lips is the source's, up to a factor: an emotion that opens the mouth opens an open mouth wider
-    (:data:`MOST_WIDER`), and leaves a closed one closed.
+2.  the gap between the lips is the source's, up to a factor (:data:`MOST_WIDER`): an emotion that opens the mouth opens
+    an open mouth wider, a calm one opens it less, and a closed one stays closed.
 3.  lids: a blink of the source stays a blink, and no emotion narrows the eyes by more than :data:`MOST_NARROWER`.
 
 Brows, nose and cheeks are taken as wanted; head and gaze stay the source's.
@@ -23,7 +23,7 @@ from mien.face.rig import load_rig
 from mien.types import ARKIT_NAMES, Array, FaceIdentity, FaceMotion
 
 MOST_WIDER = 0.25
-"""How much wider an emotion may open the mouth, as a share of the source's gap."""
+"""How much wider an emotion may open the mouth, as a share of the source's gap; narrower, by the same factor."""
 
 MOST_NARROWER = 0.4
 """How far an emotion may narrow the eyes, as a share of the source's gap between the lids."""
@@ -169,7 +169,7 @@ def _mouth(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
     opening = gap.mean(1)
     opening = np.maximum(opening - _when_closed(opening), 0)
     change = np.array(change)
-    wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, 0, 1) * MOST_WIDER
+    wider = np.clip((change @ gaps).mean(1) / _FULLY_WIDER, -1 / (1 + MOST_WIDER), 1) * MOST_WIDER
     openers, wideners = ([_INDEX[name] for name in names] for names in (_OPENERS, _WIDENERS))
     usual = max(float(np.percentile(opening, 90)), _OPEN) if len(opening) else _OPEN
     grow = np.maximum(change[:, openers], 0)
