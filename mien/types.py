@@ -110,6 +110,9 @@ class Audio:
         if self.sample_rate <= 0:
             raise ValueError(f"sample_rate: expected a positive number of Hz, got {self.sample_rate}")
 
+    def __repr__(self) -> str:
+        return f"<Audio: {self.duration:.2f} s at {self.sample_rate} Hz>"
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -159,6 +162,10 @@ class SpeechFeatures:
         for name in ("loudness", "pitch", "voiced"):
             object.__setattr__(self, name, _frozen(getattr(self, name), name, (len(self.values),)))
 
+    def __repr__(self) -> str:
+        found = f"{len(self.phones)} phones ({self.source})"
+        return f"<SpeechFeatures: {len(self)} rows of {self.kind} at {self.fps:g} a second, {found}>"
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -187,6 +194,9 @@ class EmotionTrack:
         object.__setattr__(self, "va", _frozen(self.va, "va", (None, 2)))
         if len(self.va) and np.abs(self.va).max() > 1:
             raise ValueError(f"va: expected values in [-1, 1], got {np.abs(self.va).max():.3g}")
+
+    def __repr__(self) -> str:
+        return f"<EmotionTrack: {len(self)} rows at {self.fps:g} a second, {len(self.labels)} labels>"
 
     def __len__(self) -> int:
         return len(self.va)
@@ -295,6 +305,10 @@ class FaceMotion:
             eye_pose=np.zeros((n_frames, 2, 3), np.float32),
             translation=np.zeros((n_frames, 3), np.float32),
         )
+
+    def __repr__(self) -> str:
+        shapes = f"{len(self.expression_names)} expressions of rig {self.rig!r}"
+        return f"<FaceMotion: {len(self)} frames at {self.fps:g} a second, {shapes}>"
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -452,3 +466,7 @@ class Portrait:
             raise ValueError(f"rest: expected one frame, got {len(self.rest)}")
         if self.person_mask is not None:
             object.__setattr__(self, "person_mask", _frozen(self.person_mask, "person_mask", self.image.shape[:2]))
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<Portrait: picture of {width} x {height}, rig {self.rest.rig!r}>"

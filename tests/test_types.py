@@ -90,6 +90,11 @@ def test_load_refuses_other_files(tmp_path):
         FaceMotion.load(path)
 
 
+def test_a_minute_of_motion_is_shown_in_one_line():
+    assert repr(moving(1500)) == "<FaceMotion: 1500 frames at 25 a second, 52 expressions of rig 'builtin'>"
+    assert repr(Audio(np.zeros(4000), 16_000)) == "<Audio: 0.25 s at 16000 Hz>"
+
+
 def test_unknown_expression_lists_the_names():
     with pytest.raises(KeyError, match=r"smile.*mouthSmileLeft"):
         moving().column("smile")
