@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import DATA
-
-FACE_LANDMARKER = DATA / "weights" / "mediapipe" / "face_landmarker.task"
+from reference import FACE_LANDMARKER
 
 
 @pytest.fixture(scope="session")

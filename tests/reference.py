@@ -11,6 +11,7 @@ import pytest
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA, REFERENCE = SHARED / "data", SHARED / "reference"
+FACE_LANDMARKER = DATA / "weights" / "mediapipe" / "face_landmarker.task"
 
 NEUTRAL_PORTRAITS = (
     "anitalker_ai/aiface3.png",

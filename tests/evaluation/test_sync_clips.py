@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import FACE_LANDMARKER
-from reference import DATA
+from reference import DATA, FACE_LANDMARKER
 
 from mien.evaluation.measures import mouth_shape
 from mien.evaluation.observer import Observer
