@@ -110,7 +110,8 @@ def fit(
         schedule: how long and how fast.
         folder: of the run.
         settings: whatever else decides the result; a run is only resumed with the same.
-        progress: sees one stage with the steps of the epochs that are left.
+        progress: sees one stage with the steps of the epochs that are left; their number is not told where ``enough``
+            may end it before.
         enough: asked after every epoch whether to stop here, given the log so far.
 
     Returns:
@@ -130,7 +131,8 @@ def fit(
     steps = -(-len(task) // schedule.batch_size)
     clocks = {"minutes": _Clock(time.monotonic, entries), "cpu_minutes": _Clock(time.process_time, entries)}
     stopped = bool(entries and enough and enough(entries))
-    with (progress or Silent()).stage("train", 0 if stopped else (schedule.epochs - done) * steps) as stage:
+    left = None if enough else (schedule.epochs - done) * steps
+    with (progress or Silent()).stage("train", 0 if stopped else left) as stage:
         for epoch in range(done, done if stopped else schedule.epochs):
             rate = schedule.learning_rate * schedule.decay**epoch
             entry = {"epoch": epoch + 1, "learning_rate": rate, "train": _epoch(task, schedule, epoch, rate, stage)}
