@@ -246,9 +246,13 @@ def test_a_stop_that_python_cannot_raise_is_not_lost(number: int) -> None:
             os.kill(os.getpid(), number)
             time.sleep(0.01)
 
-    with pytest.raises(KeyboardInterrupt), stoppable():
-        Ending()
-        time.sleep(10)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt), stoppable():
+            Ending()
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "inspect --help", "inspect a.png"])
