@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mien.errors import FormatError, InputError
+from mien.progress import Silent
 from mien.training.loop import Schedule, draw_curves, fit
 
 
@@ -113,6 +114,18 @@ def test_a_run_stops_when_it_is_enough_and_stays_so(tmp_path):
     assert len(fit(again, schedule(), tmp_path, {}, enough=lambda log: len(log) == 3)) == 3
     assert not again.shown
     assert_equal(weights(task), weights(again))
+
+
+def test_how_long_it_takes_is_told_only_where_it_is_known(tmp_path):
+    class Told(Silent):
+        def stage(self, name, total=None):
+            totals.append(total)
+            return super().stage(name, total)
+
+    totals = []
+    fit(Line(), schedule(), tmp_path / "all", {}, Told())
+    fit(Line(), schedule(), tmp_path / "some", {}, Told(), enough=lambda log: len(log) == 3)
+    assert totals == [6 * 5, None]
 
 
 def test_of_many_processes_only_the_first_writes(tmp_path, monkeypatch):
