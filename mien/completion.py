@@ -20,7 +20,7 @@ if [ -n "$ZSH_VERSION" ]; then autoload -U +X bashcompinit && bashcompinit; fi
 _mien() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" verb="${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" words=""
   case "$COMP_CWORD $word" in
-    "1 "*) words="{verbs} --help --version" ;;
+    "1 "*) words="{verbs} help --help --version --completion" ;;
     *" -"*) case "$verb" in
 {flags}
       esac ;;

@@ -340,6 +340,10 @@ def test_inspect_what_goes_in_besides_media(tmp_path: Path, capsys: pytest.Captu
     )
     answer = inspected(tmp_path / "a.safetensors", capsys)
     assert answer["figures"] == {"of": "mien.dsm", "arrays": 1, "values": 6, "rig": "builtin"}
+    for damaged in ("{", "3"):
+        save_file({"w": np.zeros(1)}, tmp_path / "b.safetensors", metadata={"mien.dsm": damaged})
+        assert main(["inspect", str(tmp_path / "b.safetensors")]) == 2
+        assert "b.safetensors: its header is damaged" in capsys.readouterr().err
 
 
 def test_inspect_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

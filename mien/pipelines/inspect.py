@@ -213,7 +213,10 @@ def _weights(path: Path) -> Found | None:
         return None
     figures: dict[str, Any] = {"arrays": len(sizes), "values": sum(sizes)}
     for kind in (name for name in made if name.startswith("mien.")):
-        header = json.loads(made[kind])
+        try:
+            header = dict(json.loads(made[kind]))
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{path}: its header is damaged ({error})", "copy or download it again") from error
         plain = {name: value for name, value in header.get("config", header).items() if not isinstance(value, dict)}
         figures = {"of": kind, **figures, **plain}
     return "weights", figures

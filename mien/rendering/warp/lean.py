@@ -57,15 +57,7 @@ class Lean:
         shape: tuple[int, int],
         person_mask: Array | None,
     ) -> None:
-        """Find who takes part.
-
-        Args:
-            frame: the head.
-            points: ``(478, 3)`` landmarks in picture space.
-            oval: the face's outline, in order.
-            shape: height and width of the picture.
-            person_mask: of the portrait, if it has one.
-        """
+        """Find who takes part; the arguments are those of :class:`HeadLayer`."""
         size = np.array(shape[::-1])
         low = np.floor(frame.centre[:2] - _SIDE * frame.height).astype(int)
         high = np.ceil(frame.centre[:2] + np.array([_SIDE, _DOWN]) * frame.height).astype(int)
