@@ -18,9 +18,8 @@ import re
 import signal
 import sys
 import threading
-import time
 from _thread import interrupt_main
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import MISSING, dataclass, fields, make_dataclass
 from importlib import import_module
@@ -36,7 +35,8 @@ import tyro
 
 from mien.completion import POSITIONAL, script
 from mien.errors import InputError, MienError
-from mien.progress import Progress, Silent, Stage
+from mien.progress import Progress, Silent
+from mien.terminal import LoggedProgress, Notes, TerminalProgress
 
 VERBS: dict[str, tuple[str, str, str, str]] = {
     "speak": ("mien.pipelines.speak", "SpeakOptions", "speak", "portrait + speech + direction → talking video"),
@@ -428,17 +428,9 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-class _Notes(logging.Handler):
-    """Log lines on whatever stderr is at the moment, for a progress bar takes its place while it is drawn."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"mien: {kind}{record.getMessage()}", file=sys.stderr)
-
-
 @contextmanager
 def _notes(flags: RunFlags) -> Iterator[None]:
-    logger, handler, level = logging.getLogger("mien"), _Notes(), logging.getLogger("mien").level
+    logger, handler, level = logging.getLogger("mien"), Notes(), logging.getLogger("mien").level
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if flags.quiet else logging.INFO if flags.verbose else logging.WARNING)
     try:
@@ -457,80 +449,3 @@ def _progress(flags: RunFlags) -> Iterator[Progress]:
     else:
         with TerminalProgress() as progress:
             yield progress
-
-
-class TerminalProgress:
-    """One line per stage: bar, items, items per second, time left."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True), console=Console(stderr=True),
-        )  # fmt: skip
-
-    def __enter__(self) -> TerminalProgress:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
-        """A new line for the stage."""
-        yield _Bar(self._bars, self._bars.add_task(name, total=total, rate=""))
-
-
-class _Bar:
-    def __init__(self, bars: Any, task: Any) -> None:
-        self._bars, self._task = bars, task
-
-    def advance(self, n: int = 1) -> None:
-        self._bars.advance(self._task, n)
-        speed = self._bars.tasks[self._task].speed
-        self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
-
-
-class LoggedProgress:
-    """Without a terminal: a line now and then, so that the log of a long job says where it is.
-
-    Args:
-        seconds: between two lines.
-    """
-
-    def __init__(self, seconds: float = 30) -> None:
-        self._seconds, self._last = seconds, time.monotonic()
-
-    @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
-        """A stage that is spoken of only if it is slow."""
-        yield _Lines(name, total, self._is_time)
-
-    def _is_time(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
-
-
-class _Lines:
-    def __init__(self, name: str, total: int | None, is_time: Callable[[], bool]) -> None:
-        self._name, self._total, self._is_time = name, total, is_time
-        self._done = 0
-        self._first: tuple[int, float] | None = None  # items and time when the first was done: what came before is not
-
-    def advance(self, n: int = 1) -> None:
-        self._done += n
-        if self._first is None:
-            self._first = self._done, time.monotonic()
-        elif (seconds := time.monotonic() - self._first[1]) > 1 and self._is_time():
-            rate = (self._done - self._first[0]) / seconds
-            line = f"{self._name}: {self._done}" + (f" of {self._total}" if self._total else "") + f", {rate:.3g}/s"
-            if self._total and rate:
-                left = (self._total - self._done) / rate
-                line += f", {left:.0f} s left" if left < 90 else f", {left / 60:.0f} min left"
-            print(line, file=sys.stderr, flush=True)

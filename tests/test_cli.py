@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
-from mien.cli import EXAMPLES, VERBS, LoggedProgress, TerminalProgress, main, parse, stoppable
+from mien.cli import EXAMPLES, VERBS, main, parse, stoppable
 from mien.direction import Direction
 from mien.errors import InputError
 from mien.media.image import write_image
@@ -27,6 +27,7 @@ from mien.media.provenance import provenance
 from mien.media.style_file import StyleFile, write_style
 from mien.media.video import write_video
 from mien.progress import Progress
+from mien.terminal import LoggedProgress, TerminalProgress
 from mien.types import FaceMotion, Frame
 
 HEAVY = ("mediapipe", "numba", "torch", "cv2", "scipy", "matplotlib", "av", "pocketsphinx", "soundfile", "PIL.Image")
@@ -276,7 +277,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(1000))  # a second passes at every look
-    monkeypatch.setattr("mien.cli.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("mien.terminal.time.monotonic", lambda: float(next(clock)))
     progress = LoggedProgress(seconds=30)
     with progress.stage("render", 200) as stage:
         stage.advance(100)  # an earlier run's
