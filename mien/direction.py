@@ -62,6 +62,52 @@ HABITS: tuple[str, ...] = ("lips", "jaw", "brows", "head", "gaze", "blink", "smi
 """What a style changes; :mod:`mien.motion.style` says how."""
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One number that a direction sets.
+
+    Attributes:
+        low: the least that is allowed.
+        high: the most.
+        unit: of the number; empty for a share or a factor.
+        default: what holds where nothing is said; of lips and blinks the style scales it.
+        help: what it does, in a sentence.
+    """
+
+    low: float
+    high: float
+    unit: str
+    default: float
+    help: str
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest."""
+        return self.low, self.high
+
+
+CONTROLS: Mapping[str, Control] = {
+    "emotion.intensity": Control(0, 1, "", 1, "How strongly it is felt; 0 is a neutral face."),
+    "emotion.valence": Control(-1, 1, "", 0, "From unpleasant to pleasant."),
+    "emotion.arousal": Control(-1, 1, "", 0, "From calm to excited."),
+    "transition": Control(0.1, 10, "s", 0.6, "How long a change between two keyframes takes, in every lane."),
+    "lips.gain": Control(0, 2, "×", 1, "How far the lips move; p, b and m close at any setting."),
+    "style.strength": Control(0, 2, "×", 1, "0 is the neutral style, 1 the style itself, 2 its exaggeration."),
+    "style.vector": Control(0, 3, "×", 1, "One habit of a style."),
+    "blink.rate": Control(0, 60, "per min", 15, "Spontaneous blinks per minute; 0 for none but those you place."),
+    "blink.duration": Control(0.1, 2, "s", 0.25, "How long one blink lasts."),
+    "regions.gain": Control(0, 2, "×", 1, "How far this part of the face moves; 0 keeps it still."),
+    "head.amount": Control(0, 2, "×", 1, "How much natural movement the head has; 0 for exactly none."),
+    "head.pitch": Control(-30, 30, "°", 0, "Nods the head; positive looks down."),
+    "head.yaw": Control(-45, 45, "°", 0, "Turns the head; positive to the person's left."),
+    "head.roll": Control(-30, 30, "°", 0, "Tilts the head; positive counter-clockwise as you see it."),
+    "gaze.amount": Control(0, 2, "×", 1, "How much natural movement the eyes have; 0 for exactly none."),
+    "gaze.yaw": Control(-35, 35, "°", 0, "Where the eyes look; positive to the person's left, 0 into the camera."),
+    "gaze.pitch": Control(-25, 25, "°", 0, "Where the eyes look; positive down, 0 into the camera."),
+}
+"""Every number of a direction, by its key in the file; those of a style's vector and of the regions share one."""
+
+
 def check_choice(value: str, allowed: Sequence[str], what: str) -> str:
     """``value`` if it is allowed; else an error with the list and the nearest name."""
     if value in allowed:
@@ -178,9 +224,9 @@ class EmotionKey:
         known = (*LABELS, *ALIASES)
         label = check_choice(ALIASES.get(name, name), LABELS if name not in known else known, "emotion")
         object.__setattr__(self, "label", label)
-        check_range(self.intensity, 0, 1, f"intensity of {label}")
+        check_range(self.intensity, *CONTROLS["emotion.intensity"].limits, f"intensity of {label}")
         for name, value in zip(("valence", "arousal"), self.va or (), strict=False):
-            check_range(value, -1, 1, name)
+            check_range(value, *CONTROLS[f"emotion.{name}"].limits, name)
 
     @property
     def weights(self) -> Array:
@@ -223,7 +269,7 @@ class Lips:
 
     def __post_init__(self) -> None:
         if self.gain is not None:
-            self.gain.check(0, 2, "gain of lips")
+            self.gain.check(*CONTROLS["lips.gain"].limits, "gain of lips")
         check_choice(self.source, ("speech", "voca", "none"), "lips source")
 
 
@@ -241,10 +287,10 @@ class StyleChoice:
 
     def __post_init__(self) -> None:
         check_choice(self.name, STYLES, "style")
-        check_range(self.strength, 0, 2, "strength of style")
+        check_range(self.strength, *CONTROLS["style.strength"].limits, "strength of style")
         for habit, value in self.vector:
             check_choice(habit, HABITS, "habit")
-            check_range(value, 0, 3, f"style habit {habit}")
+            check_range(value, *CONTROLS["style.vector"].limits, f"style habit {habit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +303,7 @@ class BlinkEvent:
 
     def __post_init__(self) -> None:
         check_range(self.time, 0, 1e6, "time of a blink in seconds")
-        check_range(self.duration, 0.1, 2, "duration of a blink in seconds")
+        check_range(self.duration, *CONTROLS["blink.duration"].limits, "duration of a blink in seconds")
         check_choice(self.side, ("both", "left", "right"), "side of a blink")
 
 
@@ -270,7 +316,7 @@ class Blinks:
 
     def __post_init__(self) -> None:
         if self.rate is not None:
-            self.rate.check(0, 60, "blink rate per minute")
+            self.rate.check(*CONTROLS["blink.rate"].limits, "blink rate per minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +327,7 @@ class Region:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        self.gain.check(0, 2, "gain of a region")
+        self.gain.check(*CONTROLS["regions.gain"].limits, "gain of a region")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +340,9 @@ class HeadPose:
     roll: Curve = ZERO
 
     def __post_init__(self) -> None:
-        self.amount.check(0, 2, "amount of head movement")
-        for name, limit in (("pitch", 30), ("yaw", 45), ("roll", 30)):
-            getattr(self, name).check(-limit, limit, f"head {name} in degrees")
+        self.amount.check(*CONTROLS["head.amount"].limits, "amount of head movement")
+        for name in ("pitch", "yaw", "roll"):
+            getattr(self, name).check(*CONTROLS[f"head.{name}"].limits, f"head {name} in degrees")
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +354,9 @@ class GazeTarget:
     pitch: Curve = ZERO
 
     def __post_init__(self) -> None:
-        self.amount.check(0, 2, "amount of eye movement")
-        for name, limit in (("yaw", 35), ("pitch", 25)):
-            getattr(self, name).check(-limit, limit, f"gaze {name} in degrees")
+        self.amount.check(*CONTROLS["gaze.amount"].limits, "amount of eye movement")
+        for name in ("yaw", "pitch"):
+            getattr(self, name).check(*CONTROLS[f"gaze.{name}"].limits, f"gaze {name} in degrees")
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +388,12 @@ class Direction:
 
     def __post_init__(self) -> None:
         check_times([key.time for key in self.emotion], "emotion")
-        check_range(self.transition, 0.1, 10, "transition in seconds")
+        check_range(self.transition, *CONTROLS["transition"].limits, "transition in seconds")
         for name in self.regions:
             check_choice(name, REGIONS, "region")
+
+    def __repr__(self) -> str:
+        return f"Direction.from_dict({self.to_dict()})"
 
     def emotion_curve(self, n_frames: int, fps: float, tempo: float = 1.0) -> Array:
         """``(n_frames, len(LABELS))`` weights of the labels, each row summing to 1; ``tempo`` 2 halves transitions."""
@@ -385,6 +434,15 @@ class Direction:
             return cls.load(text)
         if re.fullmatch(r"[^:,\n]+\.[a-z]{2,4}", text):
             raise DirectionError(f"{text}: a direction is kept as .yaml or .json", "name one, or write happy:0.8")
+        return cls.read(text)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """A direction from the short form or the text of a file; unlike :meth:`parse` it never opens one.
+
+        Raises:
+            DirectionError: naming the place, the value, and what is allowed there.
+        """
         from mien.direction_reader import read_text
 
         return cls(**read_text(text))
@@ -435,14 +493,16 @@ class Direction:
             content["regions"] = {name: _plain(region) or 1.0 for name, region in self.regions.items()}
         return content
 
+    def to_yaml(self) -> str:
+        """The text of a file."""
+        import yaml
+
+        return yaml.safe_dump(self.to_dict() or {"emotion": "neutral"}, sort_keys=False, allow_unicode=True, width=100)
+
     def save(self, path: str | Path) -> None:
         """Write ``.json``, or YAML under any other ending."""
-        if Path(path).suffix.lower() == ".json":
-            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        else:
-            import yaml
-
-            text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        is_json = Path(path).suffix.lower() == ".json"
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n" if is_json else self.to_yaml()
         Path(path).write_text(text, encoding="utf-8")
 
 

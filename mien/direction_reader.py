@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mien.direction import (
+    CONTROLS,
     HABITS,
     REGIONS,
     BlinkEvent,
@@ -298,7 +299,7 @@ def _blink(node: _Node) -> Blinks:
     # Someone who lists the blinks wants these and no others.
     rate = Curve.constant(0) if "events" in entries else None
     if "rate" in entries:
-        rate = _curve(entries["rate"], 15)
+        rate = _curve(entries["rate"], CONTROLS["blink.rate"].default)
     events = tuple(_blink_event(item) for item in entries["events"].items()) if "events" in entries else ()
     with entries.get("rate", node).located():
         return Blinks(rate, events)
@@ -310,14 +311,14 @@ def _regions(node: _Node) -> dict[str, Region]:
 
 def _transition(node: _Node) -> float:
     with node.located():
-        check_range(node.seconds(), 0.1, 10, "transition in seconds")
+        check_range(node.seconds(), *CONTROLS["transition"].limits, "transition in seconds")
     return node.seconds()
 
 
 _READERS: Mapping[str, Any] = {
     "emotion": _emotion,
     "transition": _transition,
-    "lips": lambda node: _curves(node, Lips, "gain", gain=1),
+    "lips": lambda node: _curves(node, Lips, "gain", gain=CONTROLS["lips.gain"].default),
     "style": _style,
     "blink": _blink,
     "regions": _regions,

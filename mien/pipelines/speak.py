@@ -18,13 +18,16 @@ from mien.background import in_background
 from mien.direction import Direction, Lips, StyleChoice
 from mien.errors import InputError, OutputError, needs_torch
 from mien.progress import Progress, Silent, track
-from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
+from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures, check_kind
 
 if TYPE_CHECKING:
     from mien.motion.voca import Voca
 
 SPEECH_RATE = 16_000
 """Samples per second that the analysis of speech works on."""
+
+LIMITS = {"fps": (10, 120), "crf": (0, 51), "max_size": (64, 7680), "seed": (0, 2**32 - 1), "face": (1, 99)}
+"""What the numbers among :class:`SpeakOptions` may be."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,10 @@ def perform(
     Raises:
         InputError: if a reference file of the direction, or its lips.speaker, cannot be used.
         MissingExtraError: if the direction asks for VOCA and PyTorch is not installed.
+        TypeError: if the direction is a text, or the speech a sound.
     """
+    check_kind(direction, Direction, "direction", "Direction.parse makes one of a text")
+    check_kind(speech, SpeechFeatures, "speech", "analyse makes them of a sound")
     from mien.face.rhythm import speaking
     from mien.motion.blink import NATURAL_RATE, blinks, schedule
     from mien.motion.compose import Voice, compose
@@ -309,12 +315,10 @@ def _frames(options: SpeakOptions, portrait: Portrait, motion: FaceMotion, start
 
 
 def _check_numbers(options: SpeakOptions) -> None:
-    for flag, value, low, high in (
-        ("--fps", options.fps, 10, 120), ("--crf", options.crf, 0, 51), ("--max-size", options.max_size, 64, 7680),
-        ("--seed", options.seed, 0, 2**32 - 1), ("--face", 1 if options.face is None else options.face, 1, 99),
-    ):  # fmt: skip
-        if not low <= value <= high:
-            raise InputError(f"{flag} is {value:g}", f"allowed: {low:g} to {high:.10g}")
+    for name, (low, high) in LIMITS.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"--{name.replace('_', '-')} is {value:g}", f"allowed: {low:g} to {high:.10g}")
     if options.renderer == "person" and not options.portrait.is_dir():
         raise InputError("--renderer person needs to know the person", "give -p FOLDER, made by `mien person`")
 
