@@ -222,8 +222,8 @@ def values_at_columns(x: Array, values: Array, left: int, out: Array) -> None:
 def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
     """Turn "this point goes there" into "this place comes from there", on one grid.
 
-    Newton's iteration for ``b(q) = -f(q + b(q))``, each axis by itself, from where the neighbour ended: it converges
-    while the forward field does not fold, however much it stretches.
+    Newton's iteration for ``b(q) = -f(q + b(q))`` from where the neighbour ended: it converges while the forward field
+    does not fold, however much it stretches and turns.
 
     Args:
         forward: ``(gh, gw, 2)`` pixels, displacement of each grid point.
@@ -248,11 +248,15 @@ def invert_displacement(forward: Array, cell: int, backward: Array) -> None:
                 top_y = forward[i0, j0, 1] * (1 - u) + forward[i0, j0 + 1, 1] * u
                 low_x = forward[i0 + 1, j0, 0] * (1 - u) + forward[i0 + 1, j0 + 1, 0] * u
                 low_y = forward[i0 + 1, j0, 1] * (1 - u) + forward[i0 + 1, j0 + 1, 1] * u
-                # How much the field stretches here along each axis; it is never taken to fold.
-                along_x = forward[i0, j0 + 1, 0] - forward[i0, j0, 0]
-                along_x += (forward[i0 + 1, j0 + 1, 0] - forward[i0 + 1, j0, 0] - along_x) * v
-                step_x = (bx + top_x * (1 - v) + low_x * v) / max(1 + along_x / cell, 0.25)
-                step_y = (by + top_y * (1 - v) + low_y * v) / max(1 + (low_y - top_y) / cell, 0.25)
+                # How the field stretches and turns here; it is never taken to fold.
+                xx = forward[i0, j0 + 1, 0] - forward[i0, j0, 0]
+                xx = 1 + (xx + (forward[i0 + 1, j0 + 1, 0] - forward[i0 + 1, j0, 0] - xx) * v) / cell
+                yx = forward[i0, j0 + 1, 1] - forward[i0, j0, 1]
+                yx = (yx + (forward[i0 + 1, j0 + 1, 1] - forward[i0 + 1, j0, 1] - yx) * v) / cell
+                xy, yy = (low_x - top_x) / cell, 1 + (low_y - top_y) / cell
+                left_x, left_y = bx + top_x * (1 - v) + low_x * v, by + top_y * (1 - v) + low_y * v
+                area = max(xx * yy - xy * yx, 0.25)
+                step_x, step_y = (yy * left_x - xy * left_y) / area, (xx * left_y - yx * left_x) / area
                 bx, by = bx - step_x, by - step_y
                 if abs(step_x) + abs(step_y) < 0.01:
                     break

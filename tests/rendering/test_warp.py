@@ -201,6 +201,17 @@ def test_a_turn_beyond_reason_is_limited(renderer: WarpRenderer) -> None:
     assert np.abs(most - draw(renderer, moved(head=(0, 12, 0)))).max() > 20
 
 
+def test_a_roll_is_freer_than_a_turn(renderer: WarpRenderer) -> None:
+    def chord(*degrees: float) -> float:
+        """How far the middle of the face goes, metres."""
+        pose = np.radians([degrees]).astype(np.float32)
+        return float(np.linalg.norm(renderer.translation_for(pose, np.zeros((1, 2)), np.ones(1))[0, :2]))
+
+    assert chord(0, 0, 24) == pytest.approx(chord(0, 0, 12) * np.sin(np.radians(12)) / np.sin(np.radians(6)), rel=0.01)
+    assert chord(0, 0, 170) == pytest.approx(chord(0, 0, 100), rel=0.01)
+    assert chord(0, 24, 0) < 0.8 * chord(0, 12, 0) * np.sin(np.radians(24)) / np.sin(np.radians(12))
+
+
 @pytest.mark.parametrize("shift", [(-110, 0), (90, -80), (0, 100)])
 def test_a_face_cut_by_the_border_leaves_no_hole(shift: tuple[int, int]) -> None:
     portrait = sculpture(shift)

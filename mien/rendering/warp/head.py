@@ -23,6 +23,9 @@ _EXPRESSION_REACH = 0.38  # how far beyond the outline a jaw or brow moves its s
 _STIFF, _STILL = 1.1, 1.85  # ellipsoid radii up to which the picture moves with the head, and from which it rests
 _HAIR_STIFF, _HAIR_STILL = 1.7, 2.4  # the same where the person is known to reach further: hair and hats
 _CHIN, _NECK = 0.90, 1.5  # the same downwards from the middle of the skull, in half head heights
+_SHOULDERS = 0.4, 0.9  # from here on downwards, in the same measure, and
+_BESIDE = 0.8, 1.4  # from here on sideways, in half head widths, a head that rolls leaves what is there alone
+_ROLLS = 0.02  # radians
 _EDGE = 0.10  # face heights: how softly the background beside the person takes part
 
 
@@ -136,10 +139,12 @@ class HeadLayer:
         near = 1 - _smoothstep(0.0, 0.3 * frame.height, outside)
         depth = front + (oval_depth - front) * near
         weight = self._head_weight(grid, radius, person_mask)
+        self._shares = weight.ravel(), (weight * (1 - self._shoulders(grid))).ravel()
         # From the pivot to each grid point, times how much it turns with the head; the fourth column is for shifts.
         arms = np.concatenate([grid, depth[..., None]], -1) - frame.pivot
         arms = np.concatenate([arms, np.ones_like(depth)[..., None]], -1) * weight[..., None]
         self._arms = arms.reshape(-1, 4).astype(np.float32)
+        self._from_pivot = ((grid - frame.pivot[:2]) @ [1, 1j]).ravel()
         reach = (1 - _smoothstep(0.0, _EXPRESSION_REACH * frame.height, outside)).reshape(-1)
         self._reached = np.flatnonzero(reach)
         self._carry = carry[self._reached] * reach[self._reached, None].astype(np.float32)
@@ -153,9 +158,7 @@ class HeadLayer:
     ) -> npt.NDArray[np.floating]:
         """How much each grid point turns with the head, in [0, 1]."""
         frame = self._frame
-        up = frame.rotation[:2, 1] / (np.linalg.norm(frame.rotation[:2, 1]) + 1e-6)
-        below = -((grid - frame.centre[:2]) @ up) / frame.radii[1]
-        neck = 1 - _smoothstep(_CHIN, _NECK, below)
+        neck = 1 - _smoothstep(_CHIN, _NECK, self._below(grid))
         bare = 1 - _smoothstep(_STIFF, _STILL, radius)
         if person_mask is None:
             return bare * neck
@@ -170,6 +173,17 @@ class HeadLayer:
         person = np.maximum(person, 1 - _smoothstep(0.9, 1.3, radius))
         return np.asarray(hair * person * neck)
 
+    def _below(self, grid: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """How far each grid point lies below the middle of the skull, in half head heights."""
+        up = self._frame.rotation[:2, 1] / (np.linalg.norm(self._frame.rotation[:2, 1]) + 1e-6)
+        return np.asarray(-((grid - self._frame.centre[:2]) @ up) / self._frame.radii[1])
+
+    def _shoulders(self, grid: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """How surely each grid point is beside the neck, in [0, 1]."""
+        right = self._frame.rotation[:2, 0] / (np.linalg.norm(self._frame.rotation[:2, 0]) + 1e-6)
+        beside = np.abs((grid - self._frame.centre[:2]) @ right) / self._frame.radii[0]
+        return _smoothstep(*_SHOULDERS, self._below(grid)) * _smoothstep(*_BESIDE, beside)
+
     def move(self, change: Array, expression: Array, further: Array | None = None) -> tuple[int, int, int, int]:
         """Move the grid.
 
@@ -182,6 +196,9 @@ class HeadLayer:
             Left, top, right, bottom of what moves, picture pixels; all equal if nothing does.
         """
         forward = self._arms @ change.T
+        roll = float(np.arctan2(change[1, 0] - change[0, 1], 2 + change[0, 0] + change[1, 1]))
+        if abs(roll) > _ROLLS:
+            forward += self._bend(roll)
         forward[self._reached] += self._carry @ expression[self._oval]
         if further is not None:
             forward += further.reshape(forward.shape)
@@ -197,6 +214,15 @@ class HeadLayer:
             right,
             min(self.top + (int(rows[-1]) + 1) * self.cell, self.top + self.height),
         )
+
+    def _bend(self, roll: float) -> Array:
+        """``(gh * gw, 2)`` pixels that a roll lacks where it dies away.
+
+        There it is a smaller roll; the straight way towards where a whole one leads would press things together.
+        """
+        whole, partly = self._shares
+        lacking = self._from_pivot * (np.exp(1j * roll * partly) - 1 - whole * (np.exp(1j * roll) - 1))
+        return lacking.astype(np.complex64).view(np.float32).reshape(-1, 2)
 
     def columns(self, top: int, bottom: int) -> tuple[int, int]:
         """Left and right of what moves between two rows of the picture, after :meth:`move`; equal if nothing does."""

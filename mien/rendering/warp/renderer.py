@@ -28,11 +28,14 @@ from mien.rendering.warp.mouth import MouthLayer
 from mien.rendering.warp.shading import Shading
 from mien.rendering.warp.surface import HOLES, build_surface
 from mien.rendering.warp.wrinkles import Wrinkles
-from mien.rotations import matrix_from_axis_angle
+from mien.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from mien.types import Array, FaceMotion, Frame, Portrait
 
 _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
-"""A photo turns freely up to the first angle; beyond, ever less, never past the second."""
+"""A photo turns out of its plane freely up to the first angle; beyond, ever less, never past the second."""
+
+_ROLL_FREE, _ROLL_MOST = math.radians(25), math.radians(35)
+"""The same within its plane, where nothing unseen comes to light: the background beside the head gives the limit."""
 
 _VIEWER = 0.6
 """Metres from which the head is seen when it comes nearer or goes back."""
@@ -303,8 +306,8 @@ class WarpRenderer:
 
     def _turns(self, head_pose: Array, nearer: Array) -> Array:
         """``(T, 3, 3)`` turns about the head's own axes, seen in picture space (y down), its size in them."""
-        rotation = self._rest_rotation @ matrix_from_axis_angle(_limited(head_pose)) @ self._rest_rotation.T
-        return np.asarray(nearer[:, None, None] * rotation * _FLIP * _FLIP[:, None], np.float32)
+        rotation = self._rest_rotation @ matrix_from_axis_angle(head_pose) @ self._rest_rotation.T
+        return np.asarray(nearer[:, None, None] * _limited(rotation) * _FLIP * _FLIP[:, None], np.float32)
 
     def _skin_colour(self) -> Array:
         height, width = self._photo.shape[:2]
@@ -461,7 +464,15 @@ def with_detail(picture: Frame) -> Frame:
     return np.ascontiguousarray(np.concatenate([picture, detail[..., None]], -1))
 
 
-def _limited(head_pose: Array) -> Array:
-    """The same axes ``(T, 3)``, with angles that a single photo can bear."""
-    angle = np.linalg.norm(head_pose, axis=-1, keepdims=True)
-    return np.asarray(head_pose * eased(angle, _TURN_FREE, _TURN_MOST))
+def _limited(rotation: Array) -> Array:
+    """What a single photo can bear of turns ``(T, 3, 3)``, given about its own axes: x right, y up, z to the viewer.
+
+    Each is a roll within the picture's plane and, after it, a turn out of the plane (the swing and the twist of a
+    rotation), which are limited one by one.
+    """
+    roll = np.zeros((len(rotation), 3), np.float32)
+    roll[:, 2] = np.arctan2(rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1])
+    turn = axis_angle_from_matrix(rotation @ matrix_from_axis_angle(-roll))
+    turn *= eased(np.linalg.norm(turn, axis=1, keepdims=True), _TURN_FREE, _TURN_MOST)
+    roll *= eased(np.abs(roll[:, 2:]), _ROLL_FREE, _ROLL_MOST)
+    return matrix_from_axis_angle(turn) @ matrix_from_axis_angle(roll)
