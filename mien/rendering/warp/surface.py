@@ -30,8 +30,8 @@ HOLES = ("lips_inner", "eye_left", "eye_right")
 _RIM = {"lips_inner": 0.008, "eye_left": 0.012, "eye_right": 0.012}
 """Width of the rigid rim in parts of the face height."""
 
-_OPACITY_BY_RING = (0.0, 0.4, 0.85, 1.0)
-"""How much the surface overrules the head layer, by steps away from the face's outline."""
+_FADE = 0.12
+"""Face heights from the face's outline within which the surface comes to overrule the head layer."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def build_surface(rig: Rig, landmarks: Array) -> Surface:
         rims.append(rim)
     skin = np.concatenate([skin, *rims])
     follow = sparse.csr_matrix((np.ones(len(owner)), (np.arange(len(owner)), owner)), shape=(len(owner), 478))
-    opacity = _opacity(skin, len(rest), rig.contours["face_oval"])
+    opacity = _opacity(rig)[owner]
 
     lid = np.zeros(len(rest), np.float32)
     for side, sign in (("left", 1), ("right", -1)):
@@ -154,14 +154,12 @@ def _add_rim(
     return rest, np.concatenate([owner, owner[loop]]), moved[skin], rim.astype(np.int32)
 
 
-def _opacity(skin: Index, n_vertices: int, oval: Index) -> Array:
-    """Opacity by the number of edges between a vertex and the face's outline."""
-    ring = np.full(n_vertices, len(_OPACITY_BY_RING) - 1)
-    ring[oval] = 0
-    for step in range(1, len(_OPACITY_BY_RING)):
-        touching = skin[(ring[skin] < step).any(1)]
-        ring[touching] = np.minimum(ring[touching], step)
-    return np.array([_OPACITY_BY_RING[step] for step in ring], np.float32)
+def _opacity(rig: Rig) -> Array:
+    """``(478,)`` by how far each landmark lies from the face's outline; the brows are well inside."""
+    points = rig.template[:478]
+    away = np.linalg.norm(points[:, None] - points[rig.contours["face_oval"]], axis=-1).min(1)
+    height = np.linalg.norm(points[10] - points[152])
+    return np.asarray(np.clip(away / (_FADE * height), 0, 1), np.float32)
 
 
 def _split(skin: Index, fill: Index, n_vertices: int) -> tuple[Any, Index, Callable[[Index, Index], Index]]:
