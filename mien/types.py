@@ -35,12 +35,28 @@ def check_frame(frame: Any, name: str = "frame") -> Frame:
     """``frame``, if it is a picture as all of mien takes them.
 
     Raises:
-        ValueError: if it is another kind of thing, such as a file's name, values in [0, 1], or a grey picture.
+        ValueError: if it is another kind of thing, such as a file's name, values in [0, 1], or a grey picture, or
+            if it has no pixels.
     """
-    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        return frame
-    got = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
-    raise ValueError(f"{name}: expected an array (H, W, 3) of uint8, RGB, got {got}")
+    if isinstance(frame, np.ndarray):
+        if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.size:
+            return frame
+        got, is_float = f"{frame.shape} {frame.dtype}", frame.dtype.kind == "f"
+        remedy = "; (255 * frame).astype(np.uint8) if its values go from 0 to 1" if is_float else ""
+    else:
+        got = type(frame).__name__
+        remedy = "; read_image reads a file" if isinstance(frame, str | Path) else "; np.asarray may make one of it"
+    raise ValueError(f"{name}: expected an array (H, W, 3) of uint8, RGB, got {got}{remedy}")
+
+
+def check_kind(value: Any, kind: type, name: str, remedy: str) -> None:
+    """Refuse what is not of a kind, at the door instead of deep inside.
+
+    Raises:
+        TypeError: naming the expected and the actual kind, and how to come by the expected one.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}; {remedy}")
 
 
 MOTION_FORMAT = 1
@@ -88,7 +104,12 @@ def _frozen(value: npt.ArrayLike, name: str, shape: tuple[int | None, ...]) -> A
     return array
 
 
-def _check_fps(fps: float) -> None:
+def check_fps(fps: float) -> None:
+    """Refuse a frame rate that is none.
+
+    Raises:
+        ValueError: if it is not positive, or above 1000.
+    """
     if not 0 < fps <= 1000:
         raise ValueError(f"fps: expected more than 0 and at most 1000 frames per second, got {fps}")
 
@@ -157,7 +178,7 @@ class SpeechFeatures:
     source: str = "recognised"
 
     def __post_init__(self) -> None:
-        _check_fps(self.fps)
+        check_fps(self.fps)
         object.__setattr__(self, "values", _frozen(self.values, "values", (None, None)))
         for name in ("loudness", "pitch", "voiced"):
             object.__setattr__(self, name, _frozen(getattr(self, name), name, (len(self.values),)))
@@ -187,7 +208,7 @@ class EmotionTrack:
     probabilities: Array | None = None
 
     def __post_init__(self) -> None:
-        _check_fps(self.fps)
+        check_fps(self.fps)
         if self.probabilities is not None:
             shape = (len(self.va), len(self.labels))
             object.__setattr__(self, "probabilities", _frozen(self.probabilities, "probabilities", shape))
@@ -221,8 +242,11 @@ class ActionUnits:
     fps: float
 
     def __post_init__(self) -> None:
-        _check_fps(self.fps)
+        check_fps(self.fps)
         object.__setattr__(self, "values", _frozen(self.values, "values", (None, len(self.names))))
+
+    def __repr__(self) -> str:
+        return f"<ActionUnits: {len(self)} rows of {len(self.names)} units at {self.fps:g} a second>"
 
     def __len__(self) -> int:
         return len(self.values)
@@ -245,6 +269,9 @@ class FaceIdentity:
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", _frozen(self.betas, "betas", (None,)))
         object.__setattr__(self, "residual", _frozen(self.residual, "residual", (None, 3)))
+
+    def __repr__(self) -> str:
+        return f"<FaceIdentity: {len(self.betas)} coefficients of rig {self.rig!r}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,7 +304,7 @@ class FaceMotion:
     offsets: Array | None = None
 
     def __post_init__(self) -> None:
-        _check_fps(self.fps)
+        check_fps(self.fps)
         if len(set(self.expression_names)) != len(self.expression_names):
             raise ValueError("expression_names: names are repeated")
         object.__setattr__(self, "expression_names", tuple(self.expression_names))
@@ -347,7 +374,7 @@ class FaceMotion:
 
         Frame ``i`` of the result shows time ``i / fps``; the length is ``round(duration * fps)``.
         """
-        _check_fps(fps)
+        check_fps(fps)
         if fps == self.fps or len(self) == 0:
             return replace(self, fps=fps)
         n = max(1, round(self.duration * fps))

@@ -247,3 +247,10 @@ def test_files_are_found_beside_the_direction_then_from_here(tmp_path, monkeypat
     }
     assert direction.with_files(str.upper).regions["brows"].source == "HERE.MP4"
     assert Direction.parse("happy").with_files(str.upper) == Direction.parse("happy")
+
+
+@pytest.mark.parametrize("content", [{}, {"emotion": "0s:happy:0.9", "lips": {"gain": "0s:1, 3s:1.4"}, "blink": 20}])
+def test_a_direction_is_shown_in_a_line_that_makes_it_again(content):
+    direction = Direction.from_dict(content)
+    assert eval(repr(direction), {"Direction": Direction}) == direction  # noqa: S307
+    assert len(repr(direction)) < 120

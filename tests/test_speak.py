@@ -20,7 +20,7 @@ from mien.perception.speech import analyse
 from mien.perception.tracking import track_image, track_video
 from mien.pipelines.speak import perform
 from mien.rendering.warp import WarpRenderer
-from mien.types import Emotion, FaceMotion, Phone, Portrait, SpeechFeatures
+from mien.types import Audio, Emotion, FaceMotion, Phone, Portrait, SpeechFeatures
 
 FPS = 25
 SPEECH = Path(__file__).parents[1] / "examples" / "speech.flac"
@@ -70,6 +70,13 @@ def landmarks_of(frames) -> np.ndarray:
 def test_zero_motion_is_the_photo(portrait, renderer):
     (frame,) = renderer.render(still(1))
     assert metrics.psnr(frame, portrait.image) >= 45
+
+
+def test_what_is_neither_direction_nor_speech_is_said(speech):
+    with pytest.raises(TypeError, match=r"direction: expected Direction, got str; Direction.parse makes one"):
+        perform("happy:0.8", speech)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"speech: expected SpeechFeatures, got Audio; analyse makes them"):
+        perform(Direction(), Audio(np.zeros(16_000), 16_000))  # type: ignore[arg-type]
 
 
 def test_the_same_seed_gives_the_same_bytes(portrait, speech):

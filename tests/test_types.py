@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from mien.errors import FormatError, InputError
-from mien.types import ARKIT_NAMES, Audio, EmotionTrack, FaceMotion, Portrait, check_frame
+from mien.types import (
+    ARKIT_NAMES,
+    ActionUnits,
+    Audio,
+    EmotionTrack,
+    FaceIdentity,
+    FaceMotion,
+    Portrait,
+    check_frame,
+)
 
 
 def moving(n: int = 12, fps: float = 25) -> FaceMotion:
@@ -93,6 +102,10 @@ def test_load_refuses_other_files(tmp_path):
 def test_a_minute_of_motion_is_shown_in_one_line():
     assert repr(moving(1500)) == "<FaceMotion: 1500 frames at 25 a second, 52 expressions of rig 'builtin'>"
     assert repr(Audio(np.zeros(4000), 16_000)) == "<Audio: 0.25 s at 16000 Hz>"
+    units = ActionUnits(np.zeros((1500, 2)), ("AU01", "AU12"), 25)
+    assert repr(units) == "<ActionUnits: 1500 rows of 2 units at 25 a second>"
+    identity = FaceIdentity("builtin", np.zeros(40), np.zeros((1958, 3)))
+    assert repr(identity) == "<FaceIdentity: 40 coefficients of rig 'builtin'>"
 
 
 def test_unknown_expression_lists_the_names():
@@ -114,4 +127,18 @@ def test_portrait_checks_its_parts():
 @pytest.mark.parametrize("thing", ["photo.jpg", np.zeros((96, 96), np.uint8), np.zeros((96, 96, 3)), None])
 def test_what_is_no_picture_is_said(thing):
     with pytest.raises(ValueError, match=r"expected an array \(H, W, 3\) of uint8, RGB, got (str|\(96|None)"):
+        check_frame(thing)
+
+
+@pytest.mark.parametrize(
+    ("thing", "remedy"),
+    [
+        ("photo.jpg", "read_image reads a file"),
+        (np.zeros((96, 96, 3)), r"\(255 \* frame\)\.astype\(np\.uint8\)"),
+        (memoryview(b"0123"), "np.asarray"),
+        (np.zeros((0, 96, 3), np.uint8), r"got \(0, 96, 3\) uint8$"),
+    ],
+)
+def test_what_is_no_picture_is_told_what_to_do(thing, remedy):
+    with pytest.raises(ValueError, match=remedy):
         check_frame(thing)

@@ -16,7 +16,7 @@ from mien.media.audio import resample
 from mien.perception.acoustics import HOP, SAMPLE_RATE, Prosody, acoustic_phones, prosody
 from mien.perception.phones import SILENT_UNITS, UNITS, align, merged, posteriors, recognise
 from mien.progress import Progress
-from mien.types import Array, Audio, Phone, SpeechFeatures
+from mien.types import Array, Audio, Phone, SpeechFeatures, check_fps, check_kind
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,11 @@ def analyse(audio: Audio, fps: float, text: str | None = None, progress: Progres
 
     Raises:
         InputError: if ``text`` is given and cannot be pronounced or is not what is said.
+        TypeError: if ``audio`` is none, but samples or the name of a file.
+        ValueError: if ``fps`` is not positive.
     """
+    check_kind(audio, Audio, "audio", "read_audio makes one of a file, Audio(samples, sample_rate) of an array")
+    check_fps(fps)
     samples = resample(audio, SAMPLE_RATE).samples
     clip = prosody(samples)
     phones, source = _phones(samples, clip, text, progress)

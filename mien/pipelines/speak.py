@@ -22,6 +22,8 @@ from mien.types import FaceIdentity, FaceMotion, Frame, Portrait, SpeechFeatures
 
 if TYPE_CHECKING:
     from mien.motion.voca import Voca
+    from mien.rendering.mesh import MeshRenderer
+    from mien.rendering.warp import WarpRenderer
 
 SPEECH_RATE = 16_000
 """Samples per second that the analysis of speech works on."""
@@ -110,7 +112,7 @@ def speak(options: SpeakOptions, progress: Progress | None = None) -> SpeakResul
     from mien.pipelines.dsm import is_trained
     from mien.pipelines.speak_person import person_emotion, person_portrait
 
-    _check_numbers(options)
+    check_numbers(options)
     direction = with_style(Direction.parse(options.direction), options.style)
     write = _writer(options, direction)
     for path in direction.files.values():
@@ -305,16 +307,22 @@ def _frames(options: SpeakOptions, portrait: Portrait, motion: FaceMotion, start
         from mien.pipelines.speak_person import person_frames
 
         return person_frames(options.portrait, motion, portrait.rest, start)
-    if options.renderer == "mesh":
+    return renderer_of(portrait, options.renderer).render(motion[start:])
+
+
+def renderer_of(portrait: Portrait, name: Literal["warp", "mesh"]) -> WarpRenderer | MeshRenderer:
+    """What draws a portrait in motion, prepared."""
+    if name == "mesh":
         from mien.rendering.mesh import MeshRenderer
 
-        return MeshRenderer(portrait).render(motion[start:])
+        return MeshRenderer(portrait)
     from mien.rendering.warp import WarpRenderer
 
-    return WarpRenderer(portrait).render(motion[start:])
+    return WarpRenderer(portrait)
 
 
-def _check_numbers(options: SpeakOptions) -> None:
+def check_numbers(options: SpeakOptions) -> None:
+    """Refuse numbers outside :data:`LIMITS`, and a renderer that does not know the portrait."""
     for name, (low, high) in LIMITS.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:

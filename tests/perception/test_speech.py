@@ -283,3 +283,14 @@ def test_other_languages_move_the_lips_in_time(name, road):
     assert jaw[spoken].mean() > 0.08
     pause = np.convolve(spoken, np.ones(13), "same") == 0
     assert not jaw[pause].any()
+
+
+@pytest.mark.parametrize("sound", ["voice.wav", np.zeros(16_000), (np.zeros(16_000), 16_000)])
+def test_what_is_no_sound_is_said(sound):
+    with pytest.raises(TypeError, match=r"audio: expected Audio, got (str|ndarray|tuple); read_audio makes one"):
+        analyse(sound, 25)
+
+
+def test_no_rate_is_refused():
+    with pytest.raises(ValueError, match="fps: expected more than 0"):
+        analyse(Audio(np.zeros(16_000), 16_000), 0)
