@@ -222,7 +222,7 @@ class HeadLayer:
         """
         whole, partly = self._shares
         lacking = self._from_pivot * (np.exp(1j * roll * partly) - 1 - whole * (np.exp(1j * roll) - 1))
-        return lacking.astype(np.complex64).view(np.float32).reshape(-1, 2)
+        return np.stack([lacking.real, lacking.imag], 1).astype(np.float32)
 
     def columns(self, top: int, bottom: int) -> tuple[int, int]:
         """Left and right of what moves between two rows of the picture, after :meth:`move`; equal if nothing does."""

@@ -475,4 +475,4 @@ def _limited(rotation: Array) -> Array:
     turn = axis_angle_from_matrix(rotation @ matrix_from_axis_angle(-roll))
     turn *= eased(np.linalg.norm(turn, axis=1, keepdims=True), _TURN_FREE, _TURN_MOST)
     roll *= eased(np.abs(roll[:, 2:]), _ROLL_FREE, _ROLL_MOST)
-    return matrix_from_axis_angle(turn) @ matrix_from_axis_angle(roll)
+    return np.asarray(matrix_from_axis_angle(turn) @ matrix_from_axis_angle(roll), np.float32)
