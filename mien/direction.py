@@ -67,6 +67,7 @@ class Control:
     """One number that a direction sets.
 
     Attributes:
+        name: what people call it.
         low: the least that is allowed.
         high: the most.
         unit: of the number; empty for a share or a factor.
@@ -74,6 +75,7 @@ class Control:
         help: what it does, in a sentence.
     """
 
+    name: str
     low: float
     high: float
     unit: str
@@ -87,23 +89,35 @@ class Control:
 
 
 CONTROLS: Mapping[str, Control] = {
-    "emotion.intensity": Control(0, 1, "", 1, "How strongly it is felt; 0 is a neutral face."),
-    "emotion.valence": Control(-1, 1, "", 0, "From unpleasant to pleasant."),
-    "emotion.arousal": Control(-1, 1, "", 0, "From calm to excited."),
-    "transition": Control(0.1, 10, "s", 0.6, "How long a change between two keyframes takes, in every lane."),
-    "lips.gain": Control(0, 2, "×", 1, "How far the lips move; p, b and m close at any setting."),
-    "style.strength": Control(0, 2, "×", 1, "0 is the neutral style, 1 the style itself, 2 its exaggeration."),
-    "style.vector": Control(0, 3, "×", 1, "One habit of a style."),
-    "blink.rate": Control(0, 60, "per min", 15, "Spontaneous blinks per minute; 0 for none but those you place."),
-    "blink.duration": Control(0.1, 2, "s", 0.25, "How long one blink lasts."),
-    "regions.gain": Control(0, 2, "×", 1, "How far this part of the face moves; 0 keeps it still."),
-    "head.amount": Control(0, 2, "×", 1, "How much natural movement the head has; 0 for exactly none."),
-    "head.pitch": Control(-30, 30, "°", 0, "Nods the head; positive looks down."),
-    "head.yaw": Control(-45, 45, "°", 0, "Turns the head; positive to the person's left."),
-    "head.roll": Control(-30, 30, "°", 0, "Tilts the head; positive counter-clockwise as you see it."),
-    "gaze.amount": Control(0, 2, "×", 1, "How much natural movement the eyes have; 0 for exactly none."),
-    "gaze.yaw": Control(-35, 35, "°", 0, "Where the eyes look; positive to the person's left, 0 into the camera."),
-    "gaze.pitch": Control(-25, 25, "°", 0, "Where the eyes look; positive down, 0 into the camera."),
+    "emotion.intensity": Control("Intensity", 0, 1, "", 1, "How strongly it is felt; 0 is a neutral face."),
+    "emotion.valence": Control("Valence", -1, 1, "", 0, "From unpleasant to pleasant."),
+    "emotion.arousal": Control("Arousal", -1, 1, "", 0, "From calm to excited."),
+    "transition": Control(
+        "Transition", 0.1, 10, "s", 0.6, "How long a change between two keyframes takes, in every lane."
+    ),
+    "lips.gain": Control("Lip movement", 0, 2, "×", 1, "How far the lips move; p, b and m close at any setting."),
+    "style.strength": Control(
+        "Strength of style", 0, 2, "×", 1, "0 is the neutral style, 1 the style itself, 2 its exaggeration."
+    ),
+    "style.vector": Control("Habit", 0, 3, "×", 1, "One habit of a style."),
+    "blink.rate": Control(
+        "Blink rate", 0, 60, "per min", 15, "Spontaneous blinks per minute; 0 for none but those you place."
+    ),
+    "blink.duration": Control("Blink length", 0.1, 2, "s", 0.25, "How long one blink lasts."),
+    "regions.gain": Control("Movement", 0, 2, "×", 1, "How far this part of the face moves; 0 keeps it still."),
+    "head.amount": Control(
+        "Head movement", 0, 2, "×", 1, "How much natural movement the head has; 0 for exactly none."
+    ),
+    "head.pitch": Control("Nod", -30, 30, "°", 0, "Nods the head; positive looks down."),
+    "head.yaw": Control("Turn", -45, 45, "°", 0, "Turns the head; positive to the person's left."),
+    "head.roll": Control("Tilt", -30, 30, "°", 0, "Tilts the head; positive counter-clockwise as you see it."),
+    "gaze.amount": Control(
+        "Eye movement", 0, 2, "×", 1, "How much natural movement the eyes have; 0 for exactly none."
+    ),
+    "gaze.yaw": Control(
+        "Look aside", -35, 35, "°", 0, "Where the eyes look; positive to the person's left, 0 into the camera."
+    ),
+    "gaze.pitch": Control("Look up, down", -25, 25, "°", 0, "Where the eyes look; positive down, 0 into the camera."),
 }
 """Every number of a direction, by its key in the file; those of a style's vector and of the regions share one."""
 

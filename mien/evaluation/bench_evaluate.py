@@ -54,7 +54,8 @@ def bench_evaluate(options: BenchOptions, progress: Progress) -> EvaluateBench:
     from mien.media.video import write_video
     from mien.perception.speech import analyse
     from mien.perception.tracking import track_image
-    from mien.pipelines.bench_speak import sample_portrait, sample_speech, write_square
+    from mien.pipelines.bench_speak import write_square
+    from mien.pipelines.samples import sample_portrait, sample_speech
     from mien.pipelines.speak import SPEECH_RATE, perform
     from mien.rendering.warp import WarpRenderer
     from mien.types import Audio

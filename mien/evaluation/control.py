@@ -181,7 +181,7 @@ def evaluate_control(options: ControlOptions, progress: Progress | None = None) 
     from mien.evaluation.control_report import write
     from mien.evaluation.observer import Observer
     from mien.media.output import check_output
-    from mien.pipelines.bench_speak import sample_portrait, sample_speech
+    from mien.pipelines.samples import sample_portrait, sample_speech
 
     if options.output is not None:
         if options.output.suffix.lower() not in (".html", ".json"):

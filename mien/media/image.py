@@ -114,6 +114,15 @@ def write_image(path: str | Path, frame: Frame, *, provenance: Mapping[str, Any]
             raise output_error(path, error) from error
 
 
+def jpeg(frame: Frame, quality: int = 90) -> bytes:
+    """``(H, W, 3)`` uint8 RGB as the bytes of a JPEG file, to be looked at and thrown away."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(frame).save(data, "JPEG", quality=quality)
+    return data.getvalue()
+
+
 def require_file(path: str | Path, kind: str) -> Path:
     """``path`` if it is a readable file that is not empty.
 

@@ -64,8 +64,8 @@ def bench_prepare(options: BenchOptions, progress: Progress) -> PrepareBench:
         InputError: if the portrait cannot be used.
     """
     from mien.media.video import VideoReader, write_video
-    from mien.pipelines.bench_speak import sample_portrait
     from mien.pipelines.prepare import PrepareOptions, prepare
+    from mien.pipelines.samples import sample_portrait
 
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, progress.stage("prepare", options.repeats) as stage:

@@ -42,7 +42,7 @@ def bench_redirect(options: BenchOptions, progress: Progress | None = None) -> B
     from mien.media.image import read_image
     from mien.motion.ned_reversible import style_of, translate
     from mien.perception.tracking import track_image
-    from mien.pipelines.bench_speak import sample_portrait
+    from mien.pipelines.samples import sample_portrait
     from mien.rendering.video import WarpVideoRenderer
 
     rows = []

@@ -92,7 +92,7 @@ def _moved_portrait(options: BenchOptions) -> tuple[Frame, Array, FaceKeys, Port
     from mien.media.image import read_image
     from mien.media.person_folder import cut_crop
     from mien.perception.tracking import track_image
-    from mien.pipelines.bench_speak import sample_portrait
+    from mien.pipelines.samples import sample_portrait
     from mien.rendering.conditioning import screen_points
     from mien.rendering.memory import N_POINTS, face_keys
     from mien.rendering.warp import WarpRenderer

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from mien.background import in_background
 from mien.direction import Direction
-from mien.errors import InputError
 from mien.pipelines.bench_row import BenchRow, timed
+from mien.pipelines.samples import sample_portrait, sample_speech
 from mien.progress import Progress, Stage
 from mien.types import Frame
 
@@ -117,25 +117,6 @@ def bench_speak(options: BenchOptions, progress: Progress) -> SpeakBench:
     with progress.stage("speed", len(options.sizes) * options.repeats) as stage:
         speed = [_speed(portrait, speech, size, options.repeats, stage) for size in options.sizes]
     return SpeakBench(speed, help_seconds, memory)
-
-
-def sample_portrait() -> Path:
-    """A public-domain photo that comes with matplotlib."""
-    from matplotlib import cbook
-
-    return Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-
-
-def sample_speech() -> Path:
-    """The recording beside the examples.
-
-    Raises:
-        InputError: if it is not there.
-    """
-    path = Path("examples/speech.flac")
-    if not path.exists():
-        raise InputError("no speech given and examples/speech.flac is not here", "give a sound file with -s")
-    return path
 
 
 def _speed(portrait: Path, speech: Path, size: int, repeats: int, stage: Stage) -> SpeedRow:

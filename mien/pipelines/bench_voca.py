@@ -109,7 +109,7 @@ def _listening(options: BenchOptions, progress: Progress) -> float:
     """Seconds of making features per second of sound."""
     from mien.media.audio import read_audio
     from mien.perception.speech import analyse
-    from mien.pipelines.bench_speak import sample_speech
+    from mien.pipelines.samples import sample_speech
     from mien.pipelines.speak import SPEECH_RATE
 
     sound = read_audio(options.speech or sample_speech(), SPEECH_RATE)

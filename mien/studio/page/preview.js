@@ -1,0 +1,118 @@
+// The large picture: one frame at the playhead, drawn anew on every change, and played along with the sound.
+
+import { latest, picture } from "./api.js";
+import { duration, fps, moveTo, on, project, settle } from "./project.js";
+import { complain } from "./notice.js";
+
+const canvas = document.getElementById("frame");
+const playButton = document.getElementById("play");
+const voice = new Audio();
+let playing = false, startedAt = 0, startedFrom = 0;
+
+/** Everything the server needs to know to draw or make what is on the page. */
+export const take = (at = project.at) => ({
+  portrait: project.portrait.key, speech: project.speech?.key ?? null,
+  lanes: project.lanes, options: project.options, at,
+});
+
+const draw = latest(async () => {
+  if (!project.portrait) return;
+  try {
+    const image = await createImageBitmap(await picture("/api/frame", take()));
+    if (canvas.width !== image.width || canvas.height !== image.height) {
+      canvas.width = image.width;
+      canvas.height = image.height;
+    }
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    canvas.hidden = false;
+    image.close();
+  } catch (error) {
+    complain(error);
+    pause();
+  }
+});
+
+function now() {
+  if (project.speech) return voice.currentTime;
+  return startedFrom + (performance.now() - startedAt) / 1000;
+}
+
+/** While playing, frames are asked for as fast as they come: each shows where the sound is by then. */
+async function run() {
+  while (playing) {
+    const at = now();
+    if (at >= duration() - 0.5 / fps() || voice.ended) { pause(); moveTo(0); return; }
+    moveTo(at);
+    await draw();
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+export async function play() {
+  if (!project.portrait || playing) return;
+  settle();
+  if (project.at >= duration() - 0.1) moveTo(0);
+  if (project.speech) {
+    voice.currentTime = project.at;
+    await voice.play().catch(complain);
+  }
+  [startedAt, startedFrom] = [performance.now(), project.at];
+  playing = true;
+  show();
+  run();
+}
+
+export function pause() {
+  playing = false;
+  voice.pause();
+  show();
+}
+
+export const toggle = () => (playing ? pause() : play());
+
+/** Go somewhere by hand; sound follows. */
+export function seek(seconds) {
+  moveTo(seconds);
+  if (project.speech) voice.currentTime = project.at;
+  [startedAt, startedFrom] = [performance.now(), project.at];
+}
+
+function show() {
+  playButton.classList.toggle("playing", playing);
+  playButton.setAttribute("aria-label", playing ? "Pause" : "Play");
+  playButton.title = playing ? "Pause (Space)" : "Play (Space)";
+}
+
+const clock = document.getElementById("clock");
+const digits = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(2).padStart(5, "0")}`;
+
+export function watch() {
+  on("portrait speech lanes options", () => { draw(); });
+  on("at", () => { if (!playing) draw(); });
+  on("at speech setup", () => { clock.textContent = `${digits(project.at)} / ${digits(duration())}`; });
+  on("speech", () => {
+    pause();
+    voice.src = project.speech ? `/api/speech/${project.speech.key}` : "";
+    moveTo(Math.min(project.at, duration()));
+  });
+  on("portrait", () => {
+    document.querySelector(".empty").hidden = project.portrait !== null;
+    document.getElementById("still").disabled = project.portrait === null;
+  });
+  playButton.addEventListener("click", toggle);
+  document.getElementById("rewind").addEventListener("click", () => seek(0));
+  document.getElementById("still").addEventListener("click", keepFrame);
+}
+
+function keepFrame() {
+  canvas.toBlob((blob) => keep(blob, "frame.png"), "image/png");
+}
+
+/** Hand a file to the browser's downloads. */
+export function keep(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
