@@ -25,6 +25,7 @@ from mien.media.image import write_image
 from mien.media.sheet import contact_sheet
 from mien.media.video import VideoReader
 from mien.motion.transfer import Driver, Manner, follow
+from mien.perception.landmarks import MediapipeBackend
 from mien.perception.tracking import beyond_rig, track_image, track_video
 from mien.pipelines.reenact import warped
 from mien.types import Frame
@@ -86,7 +87,7 @@ def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[A
     """Figures of the output, of mien's own eyes, of a photo that stays still; the furthest the head turns, degrees."""
     reader = VideoReader(clip)
     frames = list(reader.between(0, longest))
-    seen = track_video(frames, fps=reader.fps)
+    seen = track_video(frames, fps=reader.fps, backend=MediapipeBackend(careful=True))
     portrait = track_image(frames[0])
     driver = Driver(seen.motion, seen.cameras[:, 0], seen.identity, beyond_rig(seen))
     followed = follow(driver, portrait.rest, portrait.identity, Manner())

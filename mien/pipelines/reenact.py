@@ -220,9 +220,10 @@ def filmed(
         InputError: if it cannot be read.
     """
     from mien.motion.transfer import Driver
+    from mien.perception.landmarks import MediapipeBackend
     from mien.perception.tracking import beyond_rig, track_video
 
-    seen = track_video(video, face=face, progress=progress, keep=keep)
+    seen = track_video(video, face=face, backend=MediapipeBackend(careful=True), progress=progress, keep=keep)
     return Driver(seen.motion, seen.cameras[:, 0], seen.identity, beyond_rig(seen))
 
 
