@@ -108,9 +108,9 @@ CONTROLS: Mapping[str, Control] = {
     "head.amount": Control(
         "Head movement", 0, 2, "×", 1, "How much natural movement the head has; 0 for exactly none."
     ),
-    "head.pitch": Control("Nod", -30, 30, "°", 0, "Nods the head; positive looks down."),
-    "head.yaw": Control("Turn", -45, 45, "°", 0, "Turns the head; positive to the person's left."),
-    "head.roll": Control("Tilt", -30, 30, "°", 0, "Tilts the head; positive counter-clockwise as you see it."),
+    "head.pitch": Control("Head nod", -30, 30, "°", 0, "Nods the head; positive looks down."),
+    "head.yaw": Control("Head turn", -45, 45, "°", 0, "Turns the head; positive to the person's left."),
+    "head.roll": Control("Head tilt", -30, 30, "°", 0, "Tilts the head; positive counter-clockwise as you see it."),
     "gaze.amount": Control(
         "Eye movement", 0, 2, "×", 1, "How much natural movement the eyes have; 0 for exactly none."
     ),

@@ -73,7 +73,7 @@ def studio(options: StudioOptions, progress: Progress | None = None) -> StudioRe
     if not 0 <= options.port <= 65_535:
         raise InputError(f"--port is {options.port}", "allowed: 0 to 65535")
     direction = Direction.parse(options.direction)
-    listening = _listen(options.host, options.port)
+    listening = listen(options.host, options.port)
     with listening, tempfile.TemporaryDirectory(prefix="mien-studio-", ignore_cleanup_errors=True) as folder:
         import uvicorn
 
@@ -101,7 +101,12 @@ def studio(options: StudioOptions, progress: Progress | None = None) -> StudioRe
     return StudioResult(address)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that browsers can reach; port 0 takes any that is free.
+
+    Raises:
+        InputError: if the port is taken, or the host is no address of this machine.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     if os.name == "posix":  # elsewhere this flag would let two studios share a port

@@ -289,6 +289,10 @@ def _serve_takes(app: FastAPI, session: Session) -> None:
     def frame(body: TakeBody) -> Response:
         return _jpeg(session.frame(body.take(), body.at))
 
+    @app.post("/api/still")
+    def still(body: TakeBody) -> Response:
+        return FileResponse(session.still(body.take(), body.at), media_type="image/png")
+
     @app.post("/api/command")
     def line(body: TakeBody) -> dict[str, str]:
         take = body.take()

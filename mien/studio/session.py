@@ -6,6 +6,7 @@ direction it means, so any number of them can be open at once. What takes time i
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
@@ -27,7 +28,7 @@ from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
 from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
-from mien.types import Array, FaceMotion, Frame, SpeechFeatures
+from mien.types import Array, FaceMotion, Frame, Portrait, SpeechFeatures
 
 CHOSEN = ("text", "fps", "max_size", "crf", "seed", "renderer", "face")
 """Options of ``mien speak`` that the page offers; a portrait and a voice are loaded, not named."""
@@ -142,8 +143,8 @@ class Session:
         """
         loaded = Loaded(uuid.uuid4().hex, path, shown)
         self._files[loaded.key] = loaded
-        self.sitter(loaded.key, None)  # now, so that a picture that cannot be used is refused at once
-        faces = self._faces_of(loaded.key)
+        self.sitter(loaded.key, None, PREVIEW_SIDE)  # now, so that a picture that cannot be used is refused at once
+        faces = self._faces_of(loaded.key, PREVIEW_SIDE)
         height, width = faces.picture.shape[:2]
         scale = np.array([width, height, width, height])
         boxes = [(np.array(box) / scale).round(4).tolist() for box in faces.boxes]
@@ -184,22 +185,22 @@ class Session:
 
     def picture(self, key: str) -> Frame:
         """The portrait at preview size."""
-        return self._faces_of(key).picture
+        return self._faces_of(key, PREVIEW_SIDE).picture
 
-    def _faces_of(self, key: str) -> Faces:
+    def _faces_of(self, key: str, size: int) -> Faces:
         def find() -> Faces:
             with self._detecting:
-                return find_faces(self.file(key).path, PREVIEW_SIDE)
+                return find_faces(self.file(key).path, size)
 
-        return self._faces.get(key, find)
+        return self._faces.get((key, size), find)
 
-    def sitter(self, key: str, face: int | None) -> Sitter:
+    def sitter(self, key: str, face: int | None, size: int) -> Sitter:
         """A face of a picture, ready to be drawn.
 
         Raises:
             NoFaceError: if there is no such face.
         """
-        picture = self._faces_of(key).picture
+        picture = self._faces_of(key, size).picture
 
         def prepare() -> Sitter:
             from mien.perception.tracking import track_image
@@ -207,7 +208,7 @@ class Session:
             with self._detecting:
                 return Sitter(track_image(picture, face=face, name=self.file(key).path))
 
-        return self._sitters.get((key, face or 1), prepare)
+        return self._sitters.get((key, face, size), prepare)
 
     def speech(self, key: str | None, fps: float, text: str | None) -> SpeechFeatures:
         """What is heard in a voice, or silence.
@@ -219,28 +220,44 @@ class Session:
             return silence(SILENT_SECONDS, fps)
         return self._speeches.get((key, fps, text), lambda: hear(self.file(key).path, fps, text))
 
-    def motion(self, take: Take) -> FaceMotion:
-        """What the face does in a take."""
-        options = self.options(take)
-        sitter = self.sitter(take.portrait, options.face)
-        key = (take.portrait, options.face, take.speech, options.fps, options.text, options.seed, _key(take.direction))
+    def frame(self, take: Take, seconds: float, size: int = PREVIEW_SIDE) -> Frame:
+        """One frame of a take, as ``mien speak`` draws it.
 
+        Args:
+            take: what is wanted.
+            seconds: when; before the start and after the end the first and the last frame stand.
+            size: longest side in pixels, unless the take's ``max_size`` is less.
+
+        Raises:
+            InputError: if the take cannot be played.
+        """
+        options = self.options(take)
+        size = min(size, options.max_size)
+        sitter = self.sitter(take.portrait, options.face, size)
+        motion = self._motion(take, options, sitter.portrait, size)
+        index = min(max(int(seconds * options.fps + 1e-6), 0), len(motion) - 1)
+        return sitter.draw(motion, index, "mesh" if options.renderer == "mesh" else "warp")
+
+    def _motion(self, take: Take, options: SpeakOptions, portrait: Portrait, size: int) -> FaceMotion:
         def play() -> FaceMotion:
             speech = self.speech(take.speech, options.fps, options.text)
-            portrait = sitter.portrait
-            return perform(
-                take.direction, speech, rest=portrait.rest, identity=portrait.identity, seed=options.seed
-            )  # fmt: skip
+            return perform(take.direction, speech, rest=portrait.rest, identity=portrait.identity, seed=options.seed)
 
-        return self._motions.get(key, play)
+        face = (take.portrait, options.face, size)
+        return self._motions.get((face, take.speech, options.fps, options.text, options.seed, options.direction), play)
 
-    def frame(self, take: Take, seconds: float) -> Frame:
-        """One frame of a take, as ``mien speak --max-size`` :data:`PREVIEW_SIDE` draws it."""
-        options, motion = self.options(take), self.motion(take)
-        index = min(max(int(seconds * options.fps + 1e-6), 0), len(motion) - 1)
-        if options.renderer == "person":
-            raise InputError("a picture has no renderer of its own", "choose warp or mesh")
-        return self.sitter(take.portrait, options.face).draw(motion, index, options.renderer)
+    def still(self, take: Take, seconds: float) -> Path:
+        """One frame at full size as a picture that says where it comes from."""
+        from mien.media.image import write_image
+        from mien.media.provenance import provenance
+
+        options = self.options(take)
+        inputs = {"portrait": options.portrait, "speech": options.speech if take.speech else None}
+        settings = {"direction": take.direction.to_dict(), "at": seconds, **take.options}
+        path = self.place_for(f"{options.portrait.stem}.png")
+        frame = self.frame(take, seconds, options.max_size)
+        write_image(path, frame, provenance=provenance("speak", inputs=inputs, settings=settings, seed=options.seed))
+        return path
 
     def options(self, take: Take) -> SpeakOptions:
         """The options of the command that makes a take.
@@ -254,7 +271,7 @@ class Session:
             raise InputError(f"no option {min(unknown)!r}", f"known: {', '.join(CHOSEN)}")
         portrait = self.file(take.portrait)
         speech = self.file(take.speech).path if take.speech else Path()
-        direction = str(_key(take.direction))
+        direction = _text(take.direction)
         options = SpeakOptions(portrait.path, speech, Path("out.mp4"), direction, **take.options)
         _check_kinds(options)
         check_numbers(options)
@@ -296,10 +313,8 @@ class Session:
         self.jobs.close()
 
 
-def _key(direction: Direction) -> str:
-    """One text for equal directions, which ``Direction.read`` reads back."""
-    import json
-
+def _text(direction: Direction) -> str:
+    """One text for equal directions, which :meth:`Direction.read` reads back."""
     return json.dumps(direction.to_dict()) if direction.to_dict() else "neutral"
 
 

@@ -102,7 +102,7 @@ function emotionPanel() {
       } else if (key.emotion !== "neutral") key.intensity = value;
     }, merge));
   const where = make("p", { class: "where" });
-  const keyframe = make("button", { class: "small" }, "Add keyframe here");
+  const keyframe = make("button", { class: "small" }, "+ Keyframe");
   keyframe.addEventListener("click", () => addEmotionKey(Math.round(project.at * 100) / 100));
   refreshers.push(() => {
     const { length } = project.lanes.emotion, index = project.lanes.emotion.indexOf(emotionKey());
@@ -110,6 +110,7 @@ function emotionPanel() {
     where.prepend(length > 1 ? `Keyframe ${index + 1} of ${length}, at ${emotionKey().at.toFixed(2)} s ` : "The whole time ");
     $("input", intensity).disabled = emotionKey().emotion === "neutral";
   });
+  keyframe.title = "A keyframe at the playhead";
   where.append("", keyframe);
   const { element, refresh } = disc(setEmotionPoint);
   refreshers.push(refresh);

@@ -3,7 +3,7 @@
 import { colour, colourAt } from "./colours.js";
 import { emotionKey, project, settle } from "./project.js";
 
-const SIDE = 232, CENTRE = SIDE / 2, RADIUS = 78;
+const SIDE = 220, WIDTH = 296, CENTRE = SIDE / 2, MIDDLE = WIDTH / 2, RADIUS = 78;
 const SVG = "http://www.w3.org/2000/svg";
 
 function svg(tag, attributes, text = "") {
@@ -13,7 +13,7 @@ function svg(tag, attributes, text = "") {
   return element;
 }
 
-const place = (valence, arousal) => [CENTRE + RADIUS * valence, CENTRE - RADIUS * arousal];
+const place = (valence, arousal) => [MIDDLE + RADIUS * valence, CENTRE - RADIUS * arousal];
 
 /** Valence and arousal of a keyframe, as the server's EmotionKey.point. */
 function pointOf(key) {
@@ -29,20 +29,19 @@ export function disc(choose) {
   const element = document.createElement("div");
   element.className = "disc";
   const ground = document.createElement("canvas");
-  ground.width = ground.height = 2 * SIDE;
+  [ground.width, ground.height] = [2 * WIDTH, 2 * SIDE];
   const drawing = svg("svg", {
-    viewBox: `0 0 ${SIDE} ${SIDE}`, tabindex: 0, role: "slider", "aria-label": "Valence and arousal",
+    viewBox: `0 0 ${WIDTH} ${SIDE}`, tabindex: 0, role: "slider", "aria-label": "Valence and arousal",
     "aria-valuemin": -1, "aria-valuemax": 1,
   });
   element.append(ground, drawing);
   paintGround(ground.getContext("2d"));
 
-  for (const [x, y, text] of [[SIDE - 2, CENTRE + 15, "pleasant"], [2, CENTRE + 15, "unpleasant"]]) {
-    drawing.append(svg("text", { x, y, class: "axis", "text-anchor": x > CENTRE ? "end" : "start" }, text));
-  }
-  drawing.append(svg("text", { x: CENTRE, y: 9, class: "axis", "text-anchor": "middle" }, "excited"));
-  drawing.append(svg("text", { x: CENTRE, y: SIDE - 3, class: "axis", "text-anchor": "middle" }, "calm"));
-  drawing.append(svg("path", { class: "cross", d: `M${CENTRE - RADIUS} ${CENTRE}h${2 * RADIUS}M${CENTRE} ${CENTRE - RADIUS}v${2 * RADIUS}` }));
+  for (const [x, y, anchor, text] of [
+    [WIDTH - 2, CENTRE + 14, "end", "pleasant"], [2, CENTRE + 14, "start", "unpleasant"],
+    [MIDDLE, 9, "middle", "excited"], [MIDDLE, SIDE - 3, "middle", "calm"],
+  ]) drawing.append(svg("text", { x, y, class: "axis", "text-anchor": anchor }, text));
+  drawing.append(svg("path", { class: "cross", d: `M${MIDDLE - RADIUS} ${CENTRE}h${2 * RADIUS}M${MIDDLE} ${CENTRE - RADIUS}v${2 * RADIUS}` }));
   for (const { name, angle } of project.setup.labels) {
     if (angle === null) continue;
     const radians = (angle * Math.PI) / 180, [x, y] = place(Math.cos(radians), Math.sin(radians));
@@ -69,8 +68,8 @@ export function disc(choose) {
     choose(valence / radius, arousal / radius);
   }
   function follow(event) {
-    const box = drawing.getBoundingClientRect(), scale = SIDE / box.width;
-    choosePoint(((event.clientX - box.left) * scale - CENTRE) / RADIUS, (CENTRE - (event.clientY - box.top) * scale) / RADIUS);
+    const box = drawing.getBoundingClientRect(), scale = WIDTH / box.width;
+    choosePoint(((event.clientX - box.left) * scale - MIDDLE) / RADIUS, (CENTRE - (event.clientY - box.top) * scale) / RADIUS);
   }
   drawing.addEventListener("pointerdown", (event) => { drawing.setPointerCapture(event.pointerId); follow(event); });
   drawing.addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
@@ -87,15 +86,16 @@ export function disc(choose) {
 }
 
 function paintGround(context) {
-  const middle = 2 * CENTRE, radius = 2 * RADIUS;
-  for (let i = 0; i < 180; i++) {
-    const sector = context.createRadialGradient(middle, middle, 0, middle, middle, radius);
-    sector.addColorStop(0, colour(2 * i + 1, 0));
-    sector.addColorStop(1, colour(2 * i + 1, 0.55));
-    context.fillStyle = sector;
-    context.beginPath();
-    context.moveTo(middle, middle);
-    context.arc(middle, middle, radius, (-(2 * i + 2.3) * Math.PI) / 180, (-(2 * i - 0.3) * Math.PI) / 180);
-    context.fill();
-  }
+  const [x, y, radius] = [2 * MIDDLE, 2 * CENTRE, 2 * RADIUS];
+  const wheel = context.createConicGradient(0, x, y); // clockwise, angles go the other way
+  for (let i = 0; i <= 72; i++) wheel.addColorStop(i / 72, colour((360 - 5 * i) % 360));
+  context.fillStyle = wheel;
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
+  context.globalCompositeOperation = "destination-in";
+  const fade = context.createRadialGradient(x, y, 0, x, y, radius);
+  fade.addColorStop(0, "rgb(0 0 0 / 4%)");
+  fade.addColorStop(1, "rgb(0 0 0 / 60%)");
+  context.fillStyle = fade;
+  context.fill();
 }

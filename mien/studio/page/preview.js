@@ -104,8 +104,11 @@ export function watch() {
   document.getElementById("still").addEventListener("click", keepFrame);
 }
 
-function keepFrame() {
-  canvas.toBlob((blob) => keep(blob, "frame.png"), "image/png");
+/** The frame at full size, with the record of its origin that everything mien makes has. */
+async function keepFrame() {
+  try {
+    keep(await picture("/api/still", take()), `${project.portrait.name.replace(/\.[^.]*$/, "")}-${project.at.toFixed(2)}s.png`);
+  } catch (error) { complain(error); }
 }
 
 /** Hand a file to the browser's downloads. */

@@ -5,7 +5,7 @@ import * as controls from "./controls.js";
 import * as media from "./media.js";
 import { complain } from "./notice.js";
 import * as preview from "./preview.js";
-import { canRedo, canUndo, duration, fps, moveTo, on, project, redo, removeKey, tell, undo } from "./project.js";
+import { canRedo, canUndo, duration, fps, moveTo, on, project, redo, removeKey, select, tell, undo } from "./project.js";
 import * as render from "./render.js";
 import * as timeline from "./timeline.js";
 
@@ -28,6 +28,7 @@ function keyboard(event) {
   else if (event.key === " " && !event.target.closest("button, summary, a, label")) preview.toggle();
   else if (event.key === "Home") preview.seek(0);
   else if (event.key === "End") preview.seek(duration());
+  else if (event.key === "Escape") select(null);
   else if (event.key === "Delete" && project.selected) removeKey(project.selected.lane, project.selected.index);
   else if (event.key === "ArrowLeft" && event.target.closest(".timeline")) preview.seek(project.at - 1 / fps());
   else if (event.key === "ArrowRight" && event.target.closest(".timeline")) preview.seek(project.at + 1 / fps());

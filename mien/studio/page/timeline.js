@@ -70,10 +70,10 @@ function drawVoice(voice) {
     return;
   }
   context.fillStyle = css("--wave");
-  const { peaks } = speech, n = peaks.length, loudest = Math.max(0.05, ...peaks), bar = width() / n;
-  for (let i = 0; i < n; i++) {
-    const half = Math.max(0.5, (peaks[i] / loudest) * reach);
-    context.fillRect(i * bar, middle - half, Math.max(bar, 0.7), 2 * half);
+  const { peaks } = speech, loudest = Math.max(0.05, ...peaks);
+  for (let x = 0; x < width(); x++) {
+    const half = Math.max(0.5, (peaks[Math.floor((x / width()) * peaks.length)] / loudest) * reach);
+    context.fillRect(x, middle - half, 1, 2 * half);
   }
   context.font = "10px system-ui, sans-serif";
   context.textAlign = "center";
@@ -92,15 +92,17 @@ function drawVoice(voice) {
 function drawEmotion(emotion) {
   const context = drawing(emotion), points = project.drawn.emotion ?? [];
   if (!points.length) return;
-  const bar = width() / (points.length - 1);
   context.fillStyle = css("--lane");
   context.fillRect(0, 4, width(), emotion.height - 8);
-  points.forEach(([valence, arousal], i) => {
-    const strength = Math.min(1, Math.hypot(valence, arousal)), height = (emotion.height - 12) * strength;
+  let from = 0; // whole pixels of one colour at a time, for half-covered ones would show as stripes
+  for (let x = 1; x <= width(); x++) {
+    const [valence, arousal] = points[Math.round((from / width()) * (points.length - 1))];
+    const next = points[Math.round((x / width()) * (points.length - 1))];
+    if (x < width() && next[0] === valence && next[1] === arousal) continue;
     context.fillStyle = colourAt(valence, arousal);
-    context.fillRect(i * bar, 4, bar + 0.6, emotion.height - 8);
-    context.fillRect(i * bar, emotion.height - 4 - Math.max(2, height * 0.12), bar + 0.6, Math.max(2, height * 0.12));
-  });
+    context.fillRect(from, 4, x - from, emotion.height - 8);
+    from = x;
+  }
 }
 
 const yOf = (control, value, height) => height - 8 - ((height - 16) * (value - control.low)) / (control.high - control.low);
@@ -144,13 +146,12 @@ function keyButton(row, { name, index, at, y, text, background, move, nudge, lan
   button.dataset.index = index;
   button.classList.toggle("selected", project.selected?.lane === laneKey && project.selected.index === index);
   button.addEventListener("pointerdown", (event) => {
-    event.stopPropagation();
-    event.preventDefault();
     pick(laneKey, index, at);
     if (event.button === 0) drag(event, row, move);
   });
+  // Not "dblclick": a drag of a pixel in between makes the lanes anew, and the two clicks hit different buttons.
+  button.addEventListener("mousedown", (event) => { if (event.detail === 2 && removable) removeKey(laneKey, index); });
   button.addEventListener("click", (event) => { event.stopPropagation(); pick(laneKey, index, at); });
-  button.addEventListener("dblclick", (event) => { event.stopPropagation(); if (removable) removeKey(laneKey, index); });
   button.addEventListener("keydown", (event) => {
     const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key], upwards = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (sideways) move(onGrid(at + sideways / fps()), null);
@@ -260,6 +261,7 @@ function build() {
   for (const row of [ruler, voice]) {
     row.track.addEventListener("pointerdown", (event) => {
       const go = (now) => seek(((now.clientX - row.canvas.getBoundingClientRect().left) / width()) * duration());
+      select(null);
       go(event);
       window.addEventListener("pointermove", go);
       window.addEventListener("pointerup", () => window.removeEventListener("pointermove", go), { once: true });
@@ -273,9 +275,9 @@ function build() {
   emotion.track.addEventListener("click", (event) => { const at = timeAt(event, emotion); addEmotionKey(at); seek(at); });
 
   for (const key of curveLanes()) {
-    const row = lane("curve", nameOf(key), 40), control = controlOf(key);
+    const row = lane("curve", nameOf(key), 36), control = controlOf(key);
     row.header.title = control.help;
-    row.header.append(make("small", {}, `${shown(control.low, control.unit)} to ${shown(control.high, control.unit)}`));
+    row.header.append(make("small", {}, `${control.low} to ${control.high} ${control.unit}`.replace("-", "−")));
     drawCurve(row, key);
     curveKeys(row, key);
     row.track.addEventListener("click", (event) => {
@@ -285,7 +287,7 @@ function build() {
     });
   }
 
-  const blinks = lane("blinks", "Single blinks", 32);
+  const blinks = lane("blinks", "Single blinks", 28);
   drawing(blinks);
   blinkKeys(blinks);
   blinks.track.addEventListener("click", (event) => { const at = timeAt(event, blinks); addBlink(at); seek(at); });
@@ -308,9 +310,18 @@ function placePlayhead() {
 }
 
 export function watch() {
-  const again = () => requestAnimationFrame(build);
+  let asked = false;
+  const again = () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; build(); });
+  };
   on("drawn speech heard", again);
-  on("lanes selected", build);
+  on("lanes", again);
+  on("selected", () => rows.querySelectorAll(".key").forEach(({ dataset, classList }) => {
+    const { lane: laneKey, index } = project.selected ?? {};
+    classList.toggle("selected", dataset.lane === laneKey && Number(dataset.index) === index);
+  }));
   on("at", () => {
     placePlayhead();
     const x = xOf(project.at), seen = scroll.clientWidth - HEADER;
