@@ -60,6 +60,7 @@ METRICS: tuple[Metric, ...] = tuple(
         ("lpips", "LPIPS (AlexNet 0.1)", "", "low", "pictures"),
         ("fid", "FID (the given network)", "", "low", "pictures"),
         ("flicker", "flicker of the background", "grey levels", "low", "pictures"),
+        ("flicker_added", "the same, less the truth's", "grey levels", "", "pictures"),
         ("csim", "identity similarity (SFace)", "cosine", "high", "identity"),
         ("m_lmd", "M-LMD, centred", "px", "low", "landmarks"),
         ("f_lmd", "F-LMD, centred", "px", "low", "landmarks"),
@@ -408,7 +409,7 @@ class _Rows:
         return mask.astype(bool)
 
     def _bend(self, i: int, frame: Frame, true: Frame | None) -> float:
-        """Flicker of what lies outside the person's box, less the truth's own; returned for pictures without truth."""
+        """Flicker of the picture; put down: that of what lies outside the person's box, also less the truth's own."""
         self._before.append((frame, true))
         if len(self._before) < 3:
             return 0.0
@@ -420,9 +421,9 @@ class _Rows:
         whole = metrics.second_difference(a[0], b[0], c[0])
         if still.mean() > 0.02:
             own = metrics.second_difference(a[0], b[0], c[0], still)
-            if a[1] is not None and b[1] is not None and c[1] is not None:
-                own -= metrics.second_difference(a[1], b[1], c[1], still)
             self._put("flicker", own)
+            if a[1] is not None and b[1] is not None and c[1] is not None:
+                self._put("flicker_added", own - metrics.second_difference(a[1], b[1], c[1], still))
         return whole
 
     def _compare(self, i: int, frame: Frame, true: Frame, face: npt.NDArray[np.bool_]) -> float:

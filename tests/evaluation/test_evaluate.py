@@ -59,8 +59,9 @@ def test_a_clip_against_itself_has_no_error(clips):
     found = evaluate(EvaluateOptions((clips / "true",), truth=clips / "true", direction="happy:1", output=output))
     own = found.systems["true"]
     assert own["psnr"] == float("inf") and own["ssim"] == pytest.approx(1)
-    for name in ("apd", "m_lmd", "f_lmd", "aed", "head", "au_error", "va_rmse", "flicker"):
+    for name in ("apd", "m_lmd", "f_lmd", "aed", "head", "au_error", "va_rmse", "flicker_added"):
         assert own.get(name, 0) == pytest.approx(0, abs=1e-6), name
+    assert own["flicker"] == pytest.approx(found.systems["truth"]["flicker"])  # like is beside like
     assert own["va_asked"] > 0.3  # happiness was asked for, and there is none
 
     def refuse(name):
