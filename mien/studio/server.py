@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mien.direction import CONTROLS, HABITS, LABEL_ANGLES, LABELS, REGIONS, STYLES, Direction
-from mien.errors import InputError, MienError
+from mien.errors import MienError
 from mien.studio.jobs import Job
 from mien.studio.lanes import command, direction_of, drawn, lanes_of, written
 from mien.studio.session import SILENT_SECONDS, Session, Take, offered
@@ -116,8 +116,12 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        app: ASGIApp = self._app if refusal is None else refusal
-        await app(scope, receive, send_guarded)
+        if refusal is None:
+            await self._app(scope, receive, send_guarded)
+            return
+        while (await receive()).get("more_body", False):  # browsers hear an answer only when they have sent everything
+            pass
+        await refusal(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> JSONResponse | None:
         host = headers.get("host", "")
@@ -153,12 +157,11 @@ def _refused(status: int, line: str) -> JSONResponse:
 
 
 def _say_errors(app: FastAPI, session: Session) -> None:
-    """Every error is one line; folders of this machine are nobody's business."""
+    """Every error is one line."""
 
     @app.exception_handler(MienError)
     async def mien_error(_: Request, error: MienError) -> Response:
-        line = " ".join(str(error).split())
-        return _refused(422, re.sub(re.escape(str(session.folder)) + r"/\w+/", "", line))
+        return _refused(422, session.in_short(str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
@@ -219,7 +222,7 @@ def presets() -> list[dict[str, str]]:
 def _serve_files(app: FastAPI, session: Session) -> None:
     @app.post("/api/portrait")
     async def portrait(request: Request, name: Annotated[str, Query(max_length=300)] = "portrait") -> dict[str, Any]:
-        path = await _received(request, session, name, "portrait")
+        path = await _received(request, session, name)
         return await run_in_threadpool(session.add_portrait, path, path.name)
 
     @app.post("/api/portrait/example")
@@ -234,7 +237,7 @@ def _serve_files(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/speech")
     async def speech(request: Request, name: Annotated[str, Query(max_length=300)] = "voice") -> dict[str, Any]:
-        path = await _received(request, session, name, "speech")
+        path = await _received(request, session, name)
         return await run_in_threadpool(session.add_speech, path, path.name)
 
     @app.post("/api/speech/example")
@@ -258,18 +261,12 @@ def _serve_files(app: FastAPI, session: Session) -> None:
         return {"phones": phones, "source": speech.source, "seconds": len(speech) / speech.fps}
 
 
-async def _received(request: Request, session: Session, name: str, kind: str) -> Path:
-    """The body of an upload as a file; what is too large is refused before it fills the disk."""
-    path, size = session.place_for(name), 0
+async def _received(request: Request, session: Session, name: str) -> Path:
+    """The body of an upload as a file; the guard has seen that it is not too large."""
+    path = session.place_for(name)
     with path.open("wb") as file:
         async for chunk in request.stream():
-            size += len(chunk)
-            if size > MOST_BYTES[kind]:
-                break
             file.write(chunk)
-    if size > MOST_BYTES[kind]:
-        path.unlink()
-        raise InputError(f"{path.name} has more than {MOST_BYTES[kind] >> 20} MB", "make it smaller first")
     return path
 
 
@@ -333,4 +330,4 @@ def _serve_renders(app: FastAPI, session: Session) -> None:
             raise HTTPException(404, "there is no such render") from None
 
     def _report(job: Job) -> dict[str, object]:
-        return {**job.report(), "ahead": session.jobs.ahead_of(job)}
+        return {**job.report(), "error": session.in_short(job.error), "ahead": session.jobs.ahead_of(job)}

@@ -25,7 +25,7 @@ import numpy as np
 from mien.direction import Direction
 from mien.errors import InputError
 from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
-from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak
+from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak, text_file_of
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
 from mien.types import Array, FaceMotion, Frame, Portrait, SpeechFeatures
@@ -265,7 +265,7 @@ class Session:
         Raises:
             InputError: if one is unknown or out of range.
         """
-        self._check_files(take.direction)
+        self._check_files(take.direction, take.options.get("text"))
         unknown = take.options.keys() - set(CHOSEN)
         if unknown:
             raise InputError(f"no option {min(unknown)!r}", f"known: {', '.join(CHOSEN)}")
@@ -277,9 +277,10 @@ class Session:
         check_numbers(options)
         return replace(options, text=options.text or None)
 
-    def _check_files(self, direction: Direction) -> None:
+    def _check_files(self, direction: Direction, text: object) -> None:
         """A page may not have files opened by their names: whoever reaches it would reach them all."""
-        for path in direction.files.values():
+        words = text_file_of(text) if isinstance(text, str) else None
+        for path in [*direction.files.values(), *([str(words)] if words else [])]:
             if path not in self._trusted:
                 raise InputError(
                     f"{path}: the studio opens no files by name", "start it with -d FILE, or use mien speak"
@@ -307,6 +308,10 @@ class Session:
         job = Job(options.output, work)
         self.jobs.add(job)
         return job
+
+    def in_short(self, error: str) -> str:
+        """An error as one line without the folders of this machine, which are nobody's business."""
+        return re.sub(re.escape(str(self.folder)) + r"/\w+/", "", " ".join(error.split()))
 
     def close(self) -> None:
         """Stop what is being rendered."""
