@@ -6,7 +6,7 @@ import pytest
 
 from mien.face.rig import load_rig
 from mien.rendering.warp.closing import Closure, close_lips
-from mien.rendering.warp.eyes import fill_missing
+from mien.rendering.warp.eyes import EyeLayer, fill_missing
 from mien.rendering.warp.glasses import stiffness
 from mien.rendering.warp.lip_line import LipLine
 from mien.rendering.warp.surface import HOLES, build_surface
@@ -47,6 +47,37 @@ def test_lids_meet_when_the_rigs_do_however_wide_the_photos_eyes_are() -> None:
         assert np.allclose(gaps, left, atol=0.01)
     assert closure.closed(gaps) > 0.99
     assert closure.closed(closure.apply(np.zeros_like(expression))) == 0
+
+
+def opening(height: float, tilt: float = 0.0) -> np.ndarray:
+    """An eye's opening 40 px wide in the middle of a picture of 100 x 100, clockwise on the screen."""
+    angle = np.linspace(-np.pi, np.pi, 32, endpoint=False)
+    points = np.stack([20 * np.cos(angle), height / 2 * np.sin(angle)], 1)
+    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    return np.ascontiguousarray(points @ turn.T + 50, np.float32)
+
+
+def test_a_lid_that_is_nearly_down_unfolds_little_skin() -> None:
+    rng = np.random.default_rng(0)
+    photo = np.clip(np.array([190, 170, 150]) + rng.normal(0, 4, (100, 100, 1)), 0, 255).astype(np.uint8)
+    iris = np.array([[50, 50], [56, 50], [50, 44], [44, 50], [50, 56]], np.float32)
+    lid, still = np.zeros((100, 100), np.float32), np.zeros(2, np.float32)
+    lid[30:40] = 1
+
+    def unfolded(height: float) -> float:
+        drawn = np.full_like(photo, 60)
+        eye = EyeLayer(photo, opening(height), iris)
+        eye.draw_lid(drawn, opening(height / 2), lid, 1, (0, 0), np.eye(2, dtype=np.float32), still + 50, still, 0.5)
+        return float((drawn[30:40, 40:60].astype(int) - 60).mean())
+
+    assert unfolded(14) > 60
+    assert 0 < unfolded(4) < 0.5 * unfolded(14)
+
+
+def test_a_line_between_shut_lids_is_no_eye_however_it_is_tilted() -> None:
+    photo, iris = np.full((100, 100, 3), 150, np.uint8), np.full((5, 2), 50, np.float32)
+    assert not EyeLayer(photo, opening(1, tilt=0.3), iris).usable
+    assert EyeLayer(photo, opening(4, tilt=0.3), iris).usable
 
 
 def test_lips_never_cross() -> None:

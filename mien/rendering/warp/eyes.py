@@ -22,6 +22,7 @@ Mask = npt.NDArray[np.bool_]
 _IRIS_EDGE = (1.0, 1.14)  # the iris fades into the white between these radii
 _NO_SKIN = (0.72, 1.25)  # brightness beside an eye outside these shares of the usual is brow, frame or gloss
 _SQUINT, _DIM = 0.3, 0.6  # lids more closed than this darken the eye behind them, by so much when all but closed
+_SHUT, _AWAKE = 0.04, 0.2  # area over squared width of an opening that shows no eye, and whose lid unfolds in full
 _SHADOW = 0.35  # how much the upper lid darkens the eye right below its edge
 
 
@@ -47,7 +48,8 @@ class EyeLayer:
         high = np.ceil(contour.max(0) + margin).astype(int) + 1
         left, top = (int(v) for v in np.maximum(low, 0))
         right, bottom = min(high[0], photo.shape[1]), min(high[1], photo.shape[0])
-        self.usable = right - left >= 6 and bottom - top >= 4 and np.ptp(contour[:, 1]) > 0.04 * self._width
+        opening = cv2.contourArea(contour) / max(self._width, 1e-6) ** 2
+        self.usable = right - left >= 6 and bottom - top >= 4 and opening > _SHUT
         if not self.usable:
             return
         picture = photo[top:bottom, left:right].astype(np.float32)
@@ -70,6 +72,8 @@ class EyeLayer:
         self._upper_first = contour[: half + 1, 1].mean() < contour[half:, 1].mean()
         self._upper_rest, _ = _edges(contour, self._upper_first, 0, picture.shape[1])
         self._lashes = _lashes(picture, self._lid, self._upper_rest, contour)
+        # A lid that is nearly down has hardly any skin left to unfold.
+        self._folded = min(opening / _AWAKE, 1.0)
         # Shaded skin is warmer: it takes more of the colours that it has less of.
         lid = self._lid[inside].mean(0)
         self._tint = np.asarray(np.clip((lid.mean() / np.maximum(lid, 1)) ** 0.6, 0.6, 1.5), np.float32)
@@ -114,6 +118,7 @@ class EyeLayer:
             self._tint,
             self._width,
             closed,
+            self._folded,
         )
 
     def draw(
@@ -333,6 +338,7 @@ def _smooth_lid(
     tint: Array,
     eye_width: float,
     closed: float,
+    folded: float,
 ) -> None:
     """Mix clean skin into a lid, draw its line of lashes; see :meth:`EyeLayer.draw_lid`."""
     left, top = corner
@@ -345,7 +351,7 @@ def _smooth_lid(
     upper, lower = _edges(contour, upper_first, first_x, last_x - first_x)
     start, end = contour[:, 0].min(), contour[:, 0].max()
     # Skin unfolds from the start; what the photo shows of lashes and lower lid gives way when the lids meet.
-    unfolded, met = min(1.6 * closed, 1.0), min(max((closed - 0.35) / 0.5, 0.0), 1.0)
+    unfolded, met = min(1.6 * closed * folded, 1.0), min(max((closed - 0.35) / 0.5, 0.0), 1.0)
     met *= met * (3 - 2 * met)
     above, below, hanging = max(0.016 * eye_width, 0.5), max(0.026 * eye_width, 0.7), 0.075 * eye_width
     rim = max(0.07 * eye_width, 1.0)
