@@ -97,11 +97,25 @@ export function watch() {
   });
   on("portrait", () => {
     document.querySelector(".empty").hidden = project.portrait !== null;
-    document.getElementById("still").disabled = project.portrait === null;
+    for (const id of ["still", "compare"]) document.getElementById(id).disabled = false;
   });
   playButton.addEventListener("click", toggle);
   document.getElementById("rewind").addEventListener("click", () => seek(0));
   document.getElementById("still").addEventListener("click", keepFrame);
+  compare(document.getElementById("compare"));
+}
+
+/** While the button is held, the photo itself is shown. */
+function compare(button) {
+  const photo = new Image();
+  on("portrait", () => { photo.src = `/api/portrait/${project.portrait.key}`; });
+  const show = () => {
+    pause();
+    canvas.getContext("2d").drawImage(photo, 0, 0, canvas.width, canvas.height);
+  };
+  const hold = (event) => { if (event.key === undefined || event.key === " " || event.key === "Enter") show(); };
+  for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, hold);
+  for (const name of ["pointerup", "pointerleave", "keyup", "blur"]) button.addEventListener(name, () => draw());
 }
 
 /** The frame at full size, with the record of its origin that everything mien makes has. */

@@ -130,8 +130,13 @@ function insertAt(times, seconds) {
   return { at: times.filter((time) => time < seconds).length, exists: false };
 }
 
+/** A lane begins somewhere, so its first keyframe stays; the only one of a curve goes with the curve. */
 export function removeKey(lane, index) {
-  if (lane !== "blinks" && index === 0) return; // a lane begins somewhere
-  edit((lanes) => { (lanes.curves[lane] ?? lanes[lane]).splice(index, 1); });
+  const isOnly = project.lanes.curves[lane]?.length === 1;
+  if (lane !== "blinks" && index === 0 && !isOnly) return;
+  edit((lanes) => {
+    if (isOnly) delete lanes.curves[lane];
+    else (lanes.curves[lane] ?? lanes[lane]).splice(index, 1);
+  });
   select(null);
 }

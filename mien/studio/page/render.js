@@ -51,7 +51,7 @@ async function render() {
 function present({ job: key, name }) {
   video.src = `/api/render/${key}/video`;
   video.hidden = tools.hidden = false;
-  $("#still").hidden = true;
+  $("#still").hidden = $("#compare").hidden = true;
   $("#download").href = `/api/render/${key}/video?download=true`;
   $("#download").download = name;
 }
@@ -60,7 +60,7 @@ function back() {
   video.pause();
   video.removeAttribute("src");
   video.hidden = tools.hidden = true;
-  $("#still").hidden = false;
+  $("#still").hidden = $("#compare").hidden = false;
 }
 
 function refresh() {

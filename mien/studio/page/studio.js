@@ -46,6 +46,7 @@ async function begin() {
   media.options();
   for (const part of [media, preview, render, timeline]) part.watch();
   document.addEventListener("keydown", keyboard);
+  window.addEventListener("beforeunload", (event) => { if (canUndo()) event.preventDefault(); });
   tell("setup");
   tell("lanes");
   moveTo(0);

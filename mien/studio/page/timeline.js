@@ -14,11 +14,12 @@ const ALWAYS = ["lips.gain", "regions.brows", "head.yaw"]; // lanes that are the
 const $ = (selector, root = document) => root.querySelector(selector);
 const rows = $(".timeline .rows"), scroll = $(".timeline .scroll"), line = $(".timeline .playhead");
 const shownLanes = new Set(ALWAYS);
-let zoom = 1;
+let zoom = 1, lanesNow = []; // {key, row} of every lane with keyframes
 
-const HEADER = 148, MARGIN = 14; // px: names on the left, room at the right for the last keyframe
-const width = () => Math.max(100, Math.round((scroll.clientWidth - HEADER - MARGIN) * zoom));
-const xOf = (seconds) => (seconds / duration()) * width();
+const HEADER = 148, MARGIN = 12; // px: names on the left, room at both ends for half a keyframe
+const width = () => Math.max(100, Math.round((scroll.clientWidth - HEADER - 2 * MARGIN) * zoom)); // of the whole time
+const xOf = (seconds) => MARGIN + (seconds / duration()) * width();
+const secondsAt = (clientX, row) => ((clientX - row.canvas.getBoundingClientRect().left - MARGIN) / width()) * duration();
 const onGrid = (seconds) => Math.min(Math.max(Math.round(seconds * 100) / 100, 0), Math.floor(duration() * 100) / 100);
 
 function lane(kind, name, height) {
@@ -33,7 +34,7 @@ function lane(kind, name, height) {
 
 /** The canvas of a lane at the screen's resolution, emptied; coordinates in CSS pixels. */
 function drawing({ canvas, height }) {
-  const w = width() + MARGIN, scale = Math.min(window.devicePixelRatio || 1, 16000 / w);
+  const w = width() + 2 * MARGIN, scale = Math.min(window.devicePixelRatio || 1, 16000 / w);
   canvas.width = Math.round(w * scale);
   canvas.height = Math.round(height * scale);
   canvas.style.width = `${w}px`;
@@ -66,14 +67,14 @@ function drawVoice(voice) {
   if (!speech) {
     context.fillStyle = css("--faint");
     context.font = "12px system-ui, sans-serif";
-    context.fillText("No voice yet: the face only feels", 8, 32);
+    context.fillText("No voice yet: the face only feels", MARGIN, 32);
     return;
   }
   context.fillStyle = css("--wave");
   const { peaks } = speech, loudest = Math.max(0.05, ...peaks);
   for (let x = 0; x < width(); x++) {
     const half = Math.max(0.5, (peaks[Math.floor((x / width()) * peaks.length)] / loudest) * reach);
-    context.fillRect(x, middle - half, 1, 2 * half);
+    context.fillRect(MARGIN + x, middle - half, 1, 2 * half);
   }
   context.font = "10px system-ui, sans-serif";
   context.textAlign = "center";
@@ -93,14 +94,14 @@ function drawEmotion(emotion) {
   const context = drawing(emotion), points = project.drawn.emotion ?? [];
   if (!points.length) return;
   context.fillStyle = css("--lane");
-  context.fillRect(0, 4, width(), emotion.height - 8);
+  context.fillRect(MARGIN, 4, width(), emotion.height - 8);
   let from = 0; // whole pixels of one colour at a time, for half-covered ones would show as stripes
   for (let x = 1; x <= width(); x++) {
     const [valence, arousal] = points[Math.round((from / width()) * (points.length - 1))];
     const next = points[Math.round((x / width()) * (points.length - 1))];
     if (x < width() && next[0] === valence && next[1] === arousal) continue;
     context.fillStyle = colourAt(valence, arousal);
-    context.fillRect(from, 4, x - from, emotion.height - 8);
+    context.fillRect(MARGIN + from, 4, x - from, emotion.height - 8);
     from = x;
   }
 }
@@ -119,39 +120,38 @@ function drawCurve(row, key) {
   context.strokeStyle = css("--border");
   context.setLineDash([3, 4]);
   context.beginPath();
-  context.moveTo(0, usual);
-  context.lineTo(width(), usual);
+  context.moveTo(MARGIN, usual);
+  context.lineTo(MARGIN + width(), usual);
   context.stroke();
   context.setLineDash([]);
   context.beginPath();
-  values.forEach((value, i) => context.lineTo((i * width()) / (values.length - 1), yOf(control, value, row.height)));
+  values.forEach((value, i) => context.lineTo(MARGIN + (i * width()) / (values.length - 1), yOf(control, value, row.height)));
   context.strokeStyle = key in project.lanes.curves ? css("--accent") : css("--faint");
   context.lineWidth = 1.75;
   context.stroke();
-  context.lineTo(width(), usual);
-  context.lineTo(0, usual);
+  context.lineTo(MARGIN + width(), usual);
+  context.lineTo(MARGIN, usual);
   context.globalAlpha = 0.1;
   context.fillStyle = css("--accent");
   context.fill();
 }
 
 /** A keyframe as a button. `at` and `y` place it; `move(seconds, y)` drags it, `nudge(steps)` changes its value. */
-function keyButton(row, { name, index, at, y, text, background, move, nudge, laneKey, removable }) {
+function keyButton(row, { name, index, at, y, text, move, nudge, laneKey, removable, look = at }) {
   const button = make("button", { class: "key", "aria-label": name, title: `${name}${removable ? ". Double-click to remove" : ""}` });
   if (text) button.append(make("span", {}, text));
-  if (background) button.style.setProperty("--own", background);
   button.style.left = `${xOf(at)}px`;
   button.style.top = `${y}px`;
   button.dataset.lane = laneKey;
   button.dataset.index = index;
   button.classList.toggle("selected", project.selected?.lane === laneKey && project.selected.index === index);
   button.addEventListener("pointerdown", (event) => {
-    pick(laneKey, index, at);
-    if (event.button === 0) drag(event, row, move);
+    pick(laneKey, index, look);
+    if (event.button === 0) drag(event, laneKey, move);
   });
   // Not "dblclick": a drag of a pixel in between makes the lanes anew, and the two clicks hit different buttons.
   button.addEventListener("mousedown", (event) => { if (event.detail === 2 && removable) removeKey(laneKey, index); });
-  button.addEventListener("click", (event) => { event.stopPropagation(); pick(laneKey, index, at); });
+  button.addEventListener("click", (event) => { event.stopPropagation(); pick(laneKey, index, look); });
   button.addEventListener("keydown", (event) => {
     const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key], upwards = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (sideways) move(onGrid(at + sideways / fps()), null);
@@ -170,14 +170,16 @@ function pick(laneKey, index, at) {
   seek(at);
 }
 
-function drag(event, row, move) {
-  const box = () => row.canvas.getBoundingClientRect(), start = [event.clientX, event.clientY];
+function drag(event, laneKey, move) {
+  const start = [event.clientX, event.clientY];
   let moved = false;
   const follow = (now) => {
     if (!moved && Math.hypot(now.clientX - start[0], now.clientY - start[1]) < 3) return; // a click that trembled
     moved = true;
-    const { left, top } = box();
-    move(onGrid(((now.clientX - left) / width()) * duration()), Math.abs(now.clientY - start[1]) > 3 ? now.clientY - top : null);
+    // The lane may have been made anew meanwhile; its name knows where it is now.
+    const { row: present } = lanesNow.find(({ key }) => key === laneKey);
+    const y = now.clientY - present.canvas.getBoundingClientRect().top;
+    move(onGrid(secondsAt(now.clientX, present)), Math.abs(now.clientY - start[1]) > 3 ? y : null);
   };
   const end = () => {
     window.removeEventListener("pointermove", follow);
@@ -217,7 +219,7 @@ function curveKeys(row, key) {
   const keys = curveOf(key), times = keys.map(([time]) => time), control = controlOf(key);
   keys.forEach(([at, value], index) => keyButton(row, {
     name: `${nameOf(key)} ${shown(value, control.unit)} at ${at.toFixed(2)} seconds`, index, at,
-    y: yOf(control, value, row.height), laneKey: key, removable: index > 0,
+    y: yOf(control, value, row.height), laneKey: key, removable: index > 0 || keys.length === 1,
     move: (seconds, y) => {
       edit((lanes) => {
         const now = lanes.curves[key][index];
@@ -236,13 +238,13 @@ function curveKeys(row, key) {
 function blinkKeys(row) {
   project.lanes.blinks.forEach(({ at, side, duration: length }, index) => keyButton(row, {
     name: `Blink of ${side === "both" ? "both eyes" : `the ${side} eye`} at ${at.toFixed(2)} seconds, ${length} s`,
-    index, at, y: row.height / 2, laneKey: "blinks", removable: true,
+    index, at, y: row.height / 2, laneKey: "blinks", removable: true, look: at + length / 2,
     move: (seconds) => {
       edit((lanes) => {
         const blink = lanes.blinks[index], before = lanes.blinks[index - 1], after = lanes.blinks[index + 1];
         blink.at = Math.min(Math.max(seconds, before ? before.at + 0.04 : 0), after ? after.at - 0.04 : Infinity);
       }, `blink ${index}`);
-      seek(project.lanes.blinks[index].at);
+      seek(project.lanes.blinks[index].at + length / 2);
     },
   }));
 }
@@ -250,8 +252,8 @@ function blinkKeys(row) {
 function build() {
   const focused = document.activeElement?.dataset?.lane !== undefined ? { ...document.activeElement.dataset } : null;
   rows.querySelectorAll(".lane").forEach((element) => element.remove());
-  const total = `${HEADER + width() + MARGIN}px`;
-  rows.style.width = total;
+  rows.style.width = `${HEADER + width() + 2 * MARGIN}px`;
+  lanesNow = [];
 
   const ruler = lane("ruler", "", 22);
   drawRuler(ruler);
@@ -260,16 +262,17 @@ function build() {
   if (project.speech?.source) voice.header.append(make("small", {}, { text: "phones from the text", recognised: "phones recognised", acoustic: "lips follow the sound", silent: "nobody speaks" }[project.speech.source] ?? project.speech.source));
   for (const row of [ruler, voice]) {
     row.track.addEventListener("pointerdown", (event) => {
-      const go = (now) => seek(((now.clientX - row.canvas.getBoundingClientRect().left) / width()) * duration());
+      const go = (now) => seek(secondsAt(now.clientX, row));
       select(null);
       go(event);
       window.addEventListener("pointermove", go);
       window.addEventListener("pointerup", () => window.removeEventListener("pointermove", go), { once: true });
     });
   }
-  const timeAt = (event, row) => onGrid(((event.clientX - row.canvas.getBoundingClientRect().left) / width()) * duration());
+  const timeAt = (event, row) => onGrid(secondsAt(event.clientX, row));
 
   const emotion = lane("emotion", "Emotion", 40);
+  lanesNow.push({ key: "emotion", row: emotion });
   drawEmotion(emotion);
   emotionKeys(emotion);
   emotion.track.addEventListener("click", (event) => { const at = timeAt(event, emotion); addEmotionKey(at); seek(at); });
@@ -278,6 +281,7 @@ function build() {
     const row = lane("curve", nameOf(key), 36), control = controlOf(key);
     row.header.title = control.help;
     row.header.append(make("small", {}, `${control.low} to ${control.high} ${control.unit}`.replace("-", "−")));
+    lanesNow.push({ key, row });
     drawCurve(row, key);
     curveKeys(row, key);
     row.track.addEventListener("click", (event) => {
@@ -287,10 +291,11 @@ function build() {
     });
   }
 
-  const blinks = lane("blinks", "Single blinks", 28);
+  const control = project.setup.controls["blink.duration"], blinks = lane("blinks", "Single blinks", 28);
+  lanesNow.push({ key: "blinks", row: blinks });
   drawing(blinks);
   blinkKeys(blinks);
-  blinks.track.addEventListener("click", (event) => { const at = timeAt(event, blinks); addBlink(at); seek(at); });
+  blinks.track.addEventListener("click", (event) => { const at = timeAt(event, blinks); addBlink(at); seek(at + control.default / 2); });
   placePlayhead();
   if (focused) rows.querySelector(`.key[data-lane="${focused.lane}"][data-index="${focused.index}"]`)?.focus({ preventScroll: true });
 }
@@ -325,7 +330,7 @@ export function watch() {
   on("at", () => {
     placePlayhead();
     const x = xOf(project.at), seen = scroll.clientWidth - HEADER;
-    if (zoom > 1 && (x < scroll.scrollLeft || x > scroll.scrollLeft + seen - 20)) scroll.scrollLeft = x - 40;
+    if (zoom > 1 && (x < scroll.scrollLeft + MARGIN || x > scroll.scrollLeft + seen - 20)) scroll.scrollLeft = x - 40;
   });
   new ResizeObserver(again).observe(scroll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
