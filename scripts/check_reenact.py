@@ -6,7 +6,8 @@ Driver and output are both looked at with MediaPipe's Face Landmarker, which mie
 distance of the 478 landmarks over the distance of the outer eye corners, in per cent, nothing aligned; "still" is the
 same if the photo did not move at all. Lids and mouth are the correlations of the gap between the lids (over the eye's
 width) and between the lips (over the face height). "mien's eyes" compares the Landmarker on the driver with the mesh
-that mien's tracker sees in the very same pictures: what two readers of one picture disagree about.
+that mien's tracker sees in the very same pictures: what two readers of one picture disagree about. "In the mirror"
+compares what the Landmarker says of the driver with what it says of its mirror image: how sure it is itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mien.media.image import write_image
 from mien.media.sheet import contact_sheet
 from mien.media.video import VideoReader
 from mien.motion.transfer import Driver, Manner, follow
-from mien.perception.landmarks import MediapipeBackend
+from mien.perception.landmarks import MediapipeBackend, opposites
 from mien.perception.tracking import beyond_rig, track_image, track_video
 from mien.pipelines.reenact import warped
 from mien.types import Frame
@@ -62,6 +63,12 @@ class Landmarker:
             return np.full((478, 2), np.nan, np.float32)
         return np.array([(p.x, p.y) for p in seen.face_landmarks[0]], np.float32) * frame.shape[1::-1]
 
+    def in_the_mirror(self, frame: Frame) -> Array:
+        """The same, of the mirror image, and mirrored back."""
+        seen = self(frame[:, ::-1])[opposites()]
+        seen[:, 0] = frame.shape[1] - seen[:, 0]
+        return seen
+
 
 def lid_gap(points: Array) -> Array:
     """``(T,)`` mean gap between the lids over the eye's width."""
@@ -83,8 +90,9 @@ def figures(truth: Array, other: Array) -> tuple[float, float, float]:
     return metrics.landmark_distance(truth, other), metrics.pearson(lid_gap(truth), lid_gap(other)), lips
 
 
-def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[Array, Array, Array, float]:
-    """Figures of the output, of mien's own eyes, of a photo that stays still; the furthest the head turns, degrees."""
+def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[list[Array], float]:
+    """Figures of the output, of mien's own eyes, of the Landmarker in the mirror, of a photo that stays still; the
+    furthest the head turns, degrees."""
     reader = VideoReader(clip)
     frames = list(reader.between(0, longest))
     seen = track_video(frames, fps=reader.fps, backend=MediapipeBackend(careful=True))
@@ -99,9 +107,10 @@ def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[A
         pictures = [*(frames[i] for i in picked), *(made[i] for i in picked)]
         write_image(sheet / f"{clip.stem}.png", contact_sheet(pictures, columns=8, width=230))
     turn = float(np.rad2deg(np.linalg.norm(followed.motion.head_pose, axis=1).max()))
+    mirrored = np.stack([look.in_the_mirror(frame) for frame in frames])
     still = np.repeat(truth[:1], len(truth), 0)
-    results = (figures(truth, other) for other in (again, seen.landmarks[..., :2], still))
-    return *(np.array(result) for result in results), turn
+    compared = (again, seen.landmarks[..., :2], mirrored, still)
+    return [np.array(figures(truth, other), np.float32) for other in compared], turn
 
 
 def main() -> None:
@@ -111,17 +120,19 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=150, help="no more than this many frames of each clip")
     parser.add_argument("--sheets", type=Path, help="folder for pictures, driver above output")
     options = parser.parse_args()
-    print(f"{'':40s}  turn  error  lids  mouth   mien's eyes: error  lids  mouth   still")
+    columns = "turn  error  lids  mouth   mien's eyes: error  lids  mouth   in the mirror: error  lids  mouth   still"
+    print(f"{'':40s}  {columns}")
     groups = (("asked for", options.clips),) if options.clips else (("tuned on", TUNED_ON), ("left out", LEFT_OUT))
     for title, clips in groups:
         rows = []
         for clip in clips:
             path = options.data / "video" / clip
-            row, own, still, turn = measure(path, options.data / TASK, options.frames, options.sheets)
+            (row, own, mirrored, still), turn = measure(path, options.data / TASK, options.frames, options.sheets)
             rows.append(row)
             print(
                 f"{clip:40s} {turn:5.0f} {row[0]:6.2f} {row[1]:5.2f} {row[2]:6.2f}"
-                f" {own[0]:20.2f} {own[1]:5.2f} {own[2]:6.2f} {still[0]:7.2f}",
+                f" {own[0]:20.2f} {own[1]:5.2f} {own[2]:6.2f}"
+                f" {mirrored[0]:22.2f} {mirrored[1]:5.2f} {mirrored[2]:6.2f} {still[0]:7.2f}",
                 flush=True,
             )
         error, lids, mouth = np.median(rows, axis=0)

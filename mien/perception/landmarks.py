@@ -230,7 +230,7 @@ class MediapipeBackend:
             return None
         points = np.array([(p.x, p.y, p.z) for p in answer], np.float32)
         if mirrored:
-            points = points[_opposites()]
+            points = points[opposites()]
             points[:, 0] = 1 - points[:, 0]
         points[:, :2] = _turned_back(points[:, :2], turns)
         points *= region[2] - region[0]
@@ -239,7 +239,7 @@ class MediapipeBackend:
 
 
 @lru_cache(maxsize=1)
-def _opposites() -> npt.NDArray[np.intp]:
+def opposites() -> npt.NDArray[np.intp]:
     """``(478,)`` the landmark that is each one's counterpart on the other side of the face."""
     from scipy.optimize import linear_sum_assignment
 

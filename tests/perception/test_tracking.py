@@ -9,7 +9,7 @@ from mien.face.rig import load_rig
 from mien.media.image import read_image
 from mien.media.video import VideoReader
 from mien.perception.geometry import project
-from mien.perception.landmarks import MediapipeBackend, _opposites, face_box
+from mien.perception.landmarks import MediapipeBackend, face_box, opposites
 from mien.perception.reader import load_reader
 from mien.perception.tracking import track_image, track_video
 from mien.types import ARKIT_NAMES, FaceIdentity, FaceMotion
@@ -170,7 +170,7 @@ def test_a_careful_look_differs_less_from_that_at_the_mirror_image(photo):
             for _ in range(3):
                 face = backend.follow(picture, face)
             seen.append(face)
-        back = seen[1][_opposites()]
+        back = seen[1][opposites()]
         back[:, 0] = photo.shape[1] - back[:, 0]
         return float(np.linalg.norm((seen[0] - back)[:, :2], axis=1).mean())
 
@@ -178,9 +178,9 @@ def test_a_careful_look_differs_less_from_that_at_the_mirror_image(photo):
 
 
 def test_opposite_landmarks_are_each_others():
-    opposites = _opposites()
-    assert np.array_equal(opposites[opposites], np.arange(478))
-    assert (opposites[[33, 159, 61, 13, 468]] == [263, 386, 291, 13, 473]).all()
+    other = opposites()
+    assert np.array_equal(other[other], np.arange(478))
+    assert (other[[33, 159, 61, 13, 468]] == [263, 386, 291, 13, 473]).all()
 
 
 def test_mediapipe_writes_nothing_to_standard_error(photo, capfd):
