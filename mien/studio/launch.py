@@ -6,8 +6,6 @@ import os
 import socket
 import sys
 import tempfile
-import threading
-import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,7 +89,7 @@ def studio(options: StudioOptions, progress: Progress | None = None) -> StudioRe
         print(f"mien studio: {address}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
         in_background(_warm_up)
         if not options.no_browser:
-            threading.Timer(0.3, webbrowser.open, [address]).start()
+            in_background(lambda: _show(address))
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has closed everything and passes it on; here it is the way to end
@@ -126,6 +124,14 @@ def listen(host: str, port: int) -> socket.socket:
 def _address(host: str, port: int) -> str:
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/"
+
+
+def _show(address: str) -> None:
+    """Open a browser that has a window; a text browser would take the terminal."""
+    import webbrowser
+
+    if sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        webbrowser.open(address)
 
 
 def _given(options: StudioOptions, direction: Direction, session: Session) -> dict[str, Any]:

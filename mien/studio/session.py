@@ -28,7 +28,7 @@ from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
 from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak, text_file_of
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
-from mien.types import Array, FaceMotion, Frame, Portrait, SpeechFeatures
+from mien.types import Audio, FaceMotion, Frame, Portrait, SpeechFeatures
 
 CHOSEN = ("text", "fps", "max_size", "crf", "seed", "renderer", "face")
 """Options of ``mien speak`` that the page offers; a portrait and a voice are loaded, not named."""
@@ -39,8 +39,8 @@ PREVIEW_SIDE = 720
 SILENT_SECONDS = 8.0
 """How long a face can be directed before there is a voice."""
 
-_PEAKS = 1600
-"""Points of the waveform: more than screens are wide."""
+_PEAKS, _PEAKS_PER_SECOND, _MOST_PEAKS = 1600, 50, 40_000
+"""Points of the waveform: more than screens are wide, and enough to look closer."""
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ class Session:
         soundfile.write(played, sound.samples, sound.sample_rate, subtype="PCM_16")
         self._files[loaded.key] = loaded
         answer = {"key": loaded.key, "name": path.name, "duration": sound.duration, "text": text}
-        return answer | {"peaks": _peaks(sound.samples)}
+        return answer | {"peaks": _peaks(sound)}
 
     def sound_of(self, speech: Loaded) -> Path:
         """A copy of the voice that every browser can play."""
@@ -323,11 +323,11 @@ def _text(direction: Direction) -> str:
     return json.dumps(direction.to_dict()) if direction.to_dict() else "neutral"
 
 
-def _peaks(samples: Array) -> list[float]:
+def _peaks(sound: Audio) -> list[float]:
     """Loudest sample of each stretch, 0 to 1, for the waveform."""
-    n = min(_PEAKS, len(samples))
-    edges = np.linspace(0, len(samples), n, endpoint=False).astype(int)
-    return np.maximum.reduceat(np.abs(samples), edges).round(3).tolist()  # type: ignore[no-any-return]
+    n = min(max(_PEAKS, round(_PEAKS_PER_SECOND * sound.duration)), _MOST_PEAKS, len(sound))
+    edges = np.linspace(0, len(sound), n, endpoint=False).astype(int)
+    return np.maximum.reduceat(np.abs(sound.samples), edges).round(3).tolist()  # type: ignore[no-any-return]
 
 
 _NAMES = {float: "number", int: "number", str: "text", Literal: "choice"}
