@@ -70,8 +70,8 @@ class Job:
         except MienError as error:
             self.state, self.error = "failed", str(error)
         except Exception as error:
-            log.exception("a render failed")
             self.state, self.error = "failed", f"a fault in mien ({type(error).__name__}: {error})"
+            log.exception("%s: %s", self.name, self.error)
         else:
             self.state = "done"
 

@@ -15,7 +15,7 @@ from tyro.conf import arg
 from mien.background import in_background
 from mien.direction import Direction
 from mien.errors import InputError
-from mien.progress import Progress
+from mien.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from mien.studio.session import Session
@@ -79,7 +79,7 @@ def studio(options: StudioOptions, progress: Progress | None = None) -> StudioRe
         from mien.studio.session import Session
 
         session = Session(Path(folder), frozenset(direction.files.values()))
-        given = _given(options, direction, session)
+        given = _given(options, direction, session, progress or Silent())
         address = _address(options.host, listening.getsockname()[1])
         server = uvicorn.Server(
             uvicorn.Config(
@@ -134,14 +134,16 @@ def _show(address: str) -> None:
         webbrowser.open(address)
 
 
-def _given(options: StudioOptions, direction: Direction, session: Session) -> dict[str, Any]:
+def _given(options: StudioOptions, direction: Direction, session: Session, progress: Progress) -> dict[str, Any]:
     from mien.studio.lanes import written
 
     given: dict[str, Any] = {"text": written(direction)}
     if options.portrait is not None:
-        given["portrait"] = session.add_portrait(options.portrait, str(options.portrait))
+        with progress.stage("portrait"):
+            given["portrait"] = session.add_portrait(options.portrait, str(options.portrait))
     if options.speech is not None:
-        given["speech"] = session.add_speech(options.speech, str(options.speech))
+        with progress.stage("speech"):
+            given["speech"] = session.add_speech(options.speech, str(options.speech))
     return given
 
 

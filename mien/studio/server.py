@@ -177,8 +177,9 @@ def _say_errors(app: FastAPI, session: Session) -> None:
         try:
             return await respond(request)
         except Exception as error:
-            log.exception("%s %s", request.method, request.url.path)
-            return _refused(500, f"a fault in mien ({type(error).__name__}: {error})")
+            line = f"a fault in mien ({type(error).__name__}: {error})"
+            log.exception("%s: %s", request.url.path, line)
+            return _refused(500, line)
 
 
 def _serve_page(app: FastAPI, given: dict[str, Any]) -> None:

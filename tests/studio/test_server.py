@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,6 +93,20 @@ def test_page_is_whole_and_asks_nothing_of_others(studio):
     for path, text in seen.items():
         foreign = set(re.findall(r"(?:https?:)?//[\w.]+\.\w{2,}[^\s\"']*", text)) - {"http://www.w3.org/2000/svg"}
         assert not foreign, f"{path} names {foreign}"
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in server.PAGE.glob("*.js")))
+def test_scripts_are_whole(script):
+    """Each parses, and what it imports of the others is exported there."""
+    text = (server.PAGE / script).read_text()
+    for names, other in re.findall(r"import \{([^}]*)\} from \"\./([^\"]+)\"", text):
+        there = (server.PAGE / other).read_text()
+        exported = set(re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", there, re.MULTILINE))
+        exported |= set(re.findall(r", (\w+) =", "".join(re.findall(r"^export const .*", there, re.MULTILINE))))
+        assert {name.strip() for name in names.split(",") if name.strip()} <= exported, f"{script} from {other}"
+    if (node := shutil.which("node")) is None:
+        pytest.skip("node, which parses scripts, is not here")
+    subprocess.run([node, "--input-type=module", "--check"], input=text, text=True, check=True, capture_output=True)
 
 
 def test_browser_is_told_to_ask_nothing_of_others_either(studio):
