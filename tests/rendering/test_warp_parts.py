@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mien.face.rig import load_rig
+from mien.rendering.warp.brows import Brows
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer, fill_missing
 from mien.rendering.warp.glasses import stiffness
@@ -28,6 +29,7 @@ def test_the_surface_starts_at_the_landmarks_and_follows_them() -> None:
     assert np.allclose(surface.follow @ shift, shift[0], atol=1e-4)
     assert surface.opacity[load_rig().contours["face_oval"]].max() == 0
     assert surface.opacity[[1, 4, 13, 468 // 2]].max() == 1
+    assert surface.opacity[[70, 105, 107, 300, 334, 336]].min() == 1  # a brow's upper edge moves as its lower one
     for name in HOLES:
         assert len(surface.contours[name]) == 2 * len(load_rig().contours[name])
 
@@ -47,6 +49,40 @@ def test_lids_meet_when_the_rigs_do_however_wide_the_photos_eyes_are() -> None:
         assert np.allclose(gaps, left, atol=0.01)
     assert closure.closed(gaps) > 0.99
     assert closure.closed(closure.apply(np.zeros_like(expression))) == 0
+
+
+BROW, BELOW = [46, 53, 52, 65, 55, 276, 283, 282, 295, 285], [223, 222, 443, 442]
+
+
+def raised(photo: np.ndarray, points: np.ndarray, weight: float = 1.0) -> np.ndarray:
+    """``(478,)`` pixels by which raised brows lift each landmark."""
+    rig = load_rig()
+    basis = (rig.expression_basis[:, :478] * [SCALE, -SCALE, SCALE]).astype(np.float32)
+    change = np.zeros(len(basis), np.float32)
+    change[[rig.expression_index[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]] = weight
+    expression = np.tensordot(change, basis, 1)
+    Brows(photo, rig, points, basis, np.array([0, 1, 0], np.float32) * [1, -1, 1]).hold(expression, change)
+    return -expression[:, 1]
+
+
+def test_brows_rise_freely_over_much_skin_and_less_over_little() -> None:
+    points, skin = landmarks(), np.full((400, 400, 3), 180, np.uint8)
+    low = points.copy()
+    low[BROW, 1] += 10
+    for face, share in ((points, (0.85, 1.01)), (low, (0.0, 0.8))):
+        little, much = (raised(skin, face, weight)[BROW].mean() for weight in (0.2, 1.0))
+        assert share[0] < much / (5 * little) < share[1]
+    assert raised(skin, points, 0.0).max() == 0
+
+
+def test_hair_below_the_brows_landmarks_rises_with_them() -> None:
+    points, bare = landmarks(), np.full((400, 400, 3), 180, np.uint8)
+    bushy = bare.copy()
+    for upper, lower in zip([105, 66, 334, 296], BELOW, strict=True):
+        cv2.line(bushy, *(tuple(int(v) for v in points[i, :2]) for i in (upper, lower)), (40, 40, 40), 9)
+    for photo, share in ((bare, (0.3, 0.85)), (bushy, (0.9, 1.1))):
+        rise = raised(photo, points)
+        assert share[0] < rise[BELOW].mean() / rise[[52, 65, 282, 295]].mean() < share[1]
 
 
 def opening(height: float, tilt: float = 0.0) -> np.ndarray:

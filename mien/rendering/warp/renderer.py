@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mien.face.rig import load_rig
 from mien.rendering.raster import blend_places, draw_sampled, fill_triangles, pixel_box, relight, turn_points
+from mien.rendering.warp.brows import Brows
 from mien.rendering.warp.closing import Closure, close_lips
 from mien.rendering.warp.eyes import EyeLayer
 from mien.rendering.warp.glasses import stiffness
@@ -180,6 +181,7 @@ class WarpRenderer:
         ]
         by_landmark = self._basis.reshape(len(self._basis), -1, 3)[:, :478]
         self._lip_line = LipLine(rig, landmarks, by_landmark, up, self._height) if filmed else None
+        self._brows = Brows(self._photo, rig, landmarks, by_landmark, up)
         self._surface = surface = build_surface(rig, landmarks)
         stiff = stiffness(self._photo, landmarks, surface.rest)
         self._stiff = np.flatnonzero(stiff) if stiff is not None else np.zeros(0, np.intp)
@@ -342,8 +344,10 @@ class WarpRenderer:
             change += offsets @ self._to_picture
         # Lids and lips close as the rig says, whatever small gap the photo's landmarks have, and never cross.
         expression = change[:478].copy()
+        weights = course.weights[index] - self._rest_weights
+        self._brows.hold(expression, weights)
         if self._lip_line is not None:
-            self._lip_line.relax(expression, course.weights[index] - self._rest_weights)
+            self._lip_line.relax(expression, weights)
         gaps = [closure.apply(expression, measured=offsets is not None) for closure in self._closures]
         turn, shift = course.turn[index], course.shift[index]
         landmarks = np.empty_like(self._points)
