@@ -34,7 +34,7 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     "neutral": {},
     "happy": {"AU6": 0.85, "AU12": 1.0, "AU7": 0.25, "AU10": 0.25, "AU25": 0.45, "AU26": 0.3},
     "sad": {
-        "AU1": 1.0, "AU4": 0.8, "AU15": 0.8, "AU16": 0.7, "AU17": 0.7, "AU26": 0.5, "AU6": 0.15, "AU7": 0.3,
+        "AU1": 1.0, "AU4": 0.65, "AU15": 0.8, "AU16": 0.7, "AU17": 0.7, "AU26": 0.5, "AU6": 0.15, "AU7": 0.3,
         "AU45": 0.34,
     },
     "surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU25": 0.2, "AU26": 1.0, "AU27": 0.15},
@@ -46,7 +46,7 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "AU9": 0.95, "AU10": 0.15, "AU15": 0.5, "AU17": 0.4, "AU4": 0.3, "AU6": 0.4, "AU7": 0.6, "AU26": 0.25,
     },
     "anger": {
-        "AU4": 1.0, "AU5": 0.2, "AU7": 0.7, "AU9": 0.95, "AU10": 0.5, "AU16": 0.6, "AU25": 0.35, "AU15": 0.35,
+        "AU4": 1.0, "AU5": 0.2, "AU7": 0.7, "AU9": 0.95, "AU10": 0.5, "AU16": 0.6, "AU25": 0.35, "AU15": 0.2,
         "AU26": 0.35,
     },
     "contempt": {"AU12R": 0.5, "AU14R": 0.75, "AU14L": 0.1, "AU17": 0.2, "AU7": 0.3, "AU4": 0.25, "AU2R": 0.35},
@@ -58,6 +58,10 @@ PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 REPLACED = ("brow", "cheekSquint", "noseSneer", "eyeSquint", "eyeWide", "mouthSmile", "mouthFrown", "mouthDimple",
             "mouthStretch")  # fmt: skip
 """Beginnings of the expressions in which a photo shows an emotion of its own."""
+
+POUT = ("mouthShrugLower", "mouthShrugUpper", "mouthPucker")
+"""Expressions of a photo's pout; lips may be pushed forward by nature, so ``mouthPucker`` counts as far as the chin
+is raised with it."""
 
 ASYMMETRY = 0.06
 """How far a side may be stronger than the other, as a share of the movement: no face is a mirror image."""
@@ -76,7 +80,7 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
         fps: frames per second.
         rest: one frame, the expression of the photo. The asked emotion takes the place of the photo's own in
             proportion to its intensity, so that somebody who smiles in the photo can be angry: the weights of
-            :data:`REPLACED` may then be negative, down to minus the photo's own.
+            :data:`REPLACED` and :data:`POUT` may then be negative, down to minus the photo's own.
         seed: of the slight asymmetry and the slow swelling; both vanish with the emotion.
 
     Returns:
@@ -105,7 +109,7 @@ def emotion(weights: Array, fps: float, *, rest: FaceMotion | None = None, seed:
     expression = expression_from_units(columns, n_frames)
     if rest is not None:
         strength = 1 - weights[:, LABELS.index("neutral")]
-        own = [i for i, name in enumerate(motion.expression_names) if name.startswith(REPLACED)]
+        own = [i for i, name in enumerate(motion.expression_names) if name.startswith((*REPLACED, *POUT))]
         expression[:, own] -= strength[:, None] * np.stack([_own(rest, motion.expression_names[i]) for i in own])
     return motion.with_columns(dict(zip(motion.expression_names, expression.T, strict=True)))
 
@@ -151,5 +155,7 @@ def expression_at(va: Array) -> Array:
 
 def _own(rest: FaceMotion, name: str) -> float:
     """What a photo shows of an emotion in one expression; a brow that stands above the other is how it grew."""
+    if name == "mouthPucker":
+        return float(min(rest.column(name)[0], rest.column("mouthShrugLower")[0]))
     sides = [name.replace(other, side) for side in ("Left", "Right") for other in ("Left", "Right") if other in name]
     return float(min(rest.column(side)[0] for side in (sides if name.startswith("brow") and sides else [name])))

@@ -141,6 +141,7 @@ def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int
 
     A row of zeros takes away what the photo shows; a row that is 1 at neutral is the photo.
     """
+    from mien.motion.compose import MAX_DROOP
     from mien.motion.emotion import REPLACED, emotion
     from mien.rendering.warp import WarpRenderer
 
@@ -150,7 +151,10 @@ def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int
     for face in faces:
         # The photo's own emotion goes, but for what the asked one would make as well.
         own = {name: np.maximum(face.rest.column(name) - asked.column(name), 0) for name in names}
-        motion = asked.with_columns({name: asked.column(name) - shown * own[name] for name in names})
+        columns = {name: asked.column(name) - shown * own[name] for name in names}
+        for lid in ("eyeBlinkLeft", "eyeBlinkRight"):
+            columns[lid] = np.minimum(asked.column(lid), max(MAX_DROOP - float(face.rest.column(lid)[0]), 0))
+        motion = asked.with_columns(columns)
         clips.append(WarpRenderer(face).render(motion))
     yield from _together(faces[0].image, clips)
 
