@@ -14,7 +14,7 @@ from tyro.conf import arg
 from mien.direction import LABEL_ANGLES, LABELS, Direction, EmotionKey, sample_keyframes
 from mien.errors import InputError, OutputError, needs_torch
 from mien.progress import Progress, Silent, track
-from mien.types import Array, Frame, Portrait
+from mien.types import Array, FaceMotion, Frame, Portrait
 
 if TYPE_CHECKING:
     from mien.rendering.ganmut import GanmutEditor
@@ -127,8 +127,8 @@ def restyle(options: RestyleOptions, progress: Progress | None = None) -> Restyl
         write_image(options.output, _gamut(faces[0], editor, options.seed, progress), provenance=record)
         return RestyleResult(options.output, 1, 1, options.renderer)
     if editor is None:
-        weights = [key.weights if key.weights[_NEUTRAL] < 1 else np.zeros_like(key.weights) for key in keys]
-        frames = warped(faces, _path(weights, EmotionKey().weights, options), options.fps, options.seed)
+        weights = _path([still_weights(key) for key in keys], EmotionKey().weights, options)
+        frames = warped(faces, weights, options.fps, options.seed)
     else:
         codes = [_code(editor, key) for key in keys]
         frames = edited(faces, editor, _path(codes, editor.emotion_code("neutral"), options))
@@ -136,27 +136,35 @@ def restyle(options: RestyleOptions, progress: Progress | None = None) -> Restyl
     return RestyleResult(options.output, n_frames, len(faces), options.renderer)
 
 
+def still_weights(key: EmotionKey) -> Array:
+    """``(len(LABELS),)`` for a still in this emotion: neutral is a face that shows nothing, not the photo's own."""
+    return key.weights if key.weights[_NEUTRAL] < 1 else np.zeros_like(key.weights)
+
+
 def warped(faces: Sequence[Portrait], weights: Array, fps: float = 25, seed: int = 0) -> Iterator[Frame]:
     """The picture with every face in the emotions of ``weights`` ``(T, len(LABELS))``, frame by frame.
 
     A row of zeros takes away what the photo shows; a row that is 1 at neutral is the photo.
     """
+    from mien.rendering.warp import WarpRenderer
+
+    clips = [WarpRenderer(face).render(restyling(face, weights, fps, seed)) for face in faces]
+    yield from together(faces[0].image, clips)
+
+
+def restyling(face: Portrait, weights: Array, fps: float = 25, seed: int = 0) -> FaceMotion:
+    """What one face does to be in the emotions of ``weights``; see :func:`warped`."""
     from mien.motion.compose import MAX_DROOP
     from mien.motion.emotion import REPLACED, emotion
-    from mien.rendering.warp import WarpRenderer
 
     asked, shown = emotion(weights, fps, seed=seed), 1 - weights[:, _NEUTRAL]
     names = [name for name in asked.expression_names if name.startswith((*REPLACED, *_LIPS))]
-    clips = []
-    for face in faces:
-        # The photo's own emotion goes, but for what the asked one would make as well.
-        own = {name: np.maximum(face.rest.column(name) - asked.column(name), 0) for name in names}
-        columns = {name: asked.column(name) - shown * own[name] for name in names}
-        for lid in ("eyeBlinkLeft", "eyeBlinkRight"):
-            columns[lid] = np.minimum(asked.column(lid), max(MAX_DROOP - float(face.rest.column(lid)[0]), 0))
-        motion = asked.with_columns(columns)
-        clips.append(WarpRenderer(face).render(motion))
-    yield from _together(faces[0].image, clips)
+    # The photo's own emotion goes, but for what the asked one would make as well.
+    own = {name: np.maximum(face.rest.column(name) - asked.column(name), 0) for name in names}
+    columns = {name: asked.column(name) - shown * own[name] for name in names}
+    for lid in ("eyeBlinkLeft", "eyeBlinkRight"):
+        columns[lid] = np.minimum(asked.column(lid), max(MAX_DROOP - float(face.rest.column(lid)[0]), 0))
+    return asked.with_columns(columns)
 
 
 def edited(faces: Sequence[Portrait], editor: GanmutEditor, codes: Array) -> Iterator[Frame]:
@@ -170,10 +178,10 @@ def edited(faces: Sequence[Portrait], editor: GanmutEditor, codes: Array) -> Ite
             change = sharpened(crop, editor.restyle(crop, code), editor.config.size)
             yield square.paste(face.image, change, opacity)
 
-    yield from _together(faces[0].image, [clip(face) for face in faces])
+    yield from together(faces[0].image, [clip(face) for face in faces])
 
 
-def _together(picture: Frame, clips: Sequence[Iterator[Frame]]) -> Iterator[Frame]:
+def together(picture: Frame, clips: Sequence[Iterator[Frame]]) -> Iterator[Frame]:
     """One picture in which each clip has changed its part."""
     for frames in zip(*clips, strict=True):
         whole = np.array(frames[0])

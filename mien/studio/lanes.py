@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from mien.direction import Curve, Direction, EmotionKey
@@ -97,6 +97,18 @@ def written(direction: Direction) -> str:
     """The direction as people write it: the short form where only emotion is asked for, else the text of a file."""
     content = direction.to_dict()
     return content["emotion"] if content.keys() == {"emotion"} else direction.to_yaml().rstrip("\n")
+
+
+def in_words(emotion: EmotionKey) -> str:
+    """Without its time, as in ``happy:0.8``."""
+    return str(replace(emotion, time=0.0)).removeprefix("0s:")
+
+
+def restyle_command(emotion: EmotionKey, picture: str, face: int | None) -> str:
+    """The line for a shell that makes the same picture."""
+    wish = ["-e", in_words(emotion)] if emotion.va is None else [f"--plane={emotion.va[0]},{emotion.va[1]}"]
+    one = [] if face is None else ["--face", str(face)]
+    return shlex.join(["mien", "restyle", "-i", picture, *wish, *one, "-o", "out.png"])
 
 
 def command(direction: Direction, portrait: str, speech: str, options: Mapping[str, Any]) -> str:

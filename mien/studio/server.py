@@ -24,10 +24,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mien.direction import CONTROLS, HABITS, LABEL_ANGLES, LABELS, REGIONS, STYLES, Direction
+from mien.direction import CONTROLS, HABITS, LABEL_ANGLES, LABELS, REGIONS, STYLES, Direction, EmotionKey
 from mien.errors import MienError
 from mien.studio.jobs import Job
-from mien.studio.lanes import command, direction_of, drawn, lanes_of, written
+from mien.studio.lanes import command, direction_of, drawn, lanes_of, restyle_command, written
 from mien.studio.session import SILENT_SECONDS, Session, Take, offered
 
 PAGE = Path(__file__).parent / "page"
@@ -63,6 +63,21 @@ class TakeBody(BaseModel):
     def take(self) -> Take:
         """With its direction read."""
         return Take(self.portrait, self.speech, direction_of(self.lanes), self.options)
+
+
+class RestyleBody(BaseModel):
+    """A picture and an emotion as a keyframe of lanes has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    portrait: str
+    emotion: dict[str, Any]
+    face: Annotated[int | None, Field(ge=1, le=99)] = None
+    full: bool = False
+
+    def key(self) -> EmotionKey:
+        """The emotion, read."""
+        return Direction.from_dict({"emotion": [self.emotion | {"at": 0}]}).emotion[0]
 
 
 class DirectionBody(BaseModel):
@@ -290,6 +305,16 @@ def _serve_takes(app: FastAPI, session: Session) -> None:
     @app.post("/api/still")
     def still(body: TakeBody) -> Response:
         return FileResponse(session.still(body.take(), body.at), media_type="image/png")
+
+    @app.post("/api/restyle")
+    def restyle(body: RestyleBody) -> Response:
+        if not body.full:
+            return _jpeg(session.restyled(body.portrait, body.key(), body.face))
+        return Response(session.restyled_whole(body.portrait, body.key(), body.face), media_type="image/png")
+
+    @app.post("/api/restyle/command")
+    def restyle_line(body: RestyleBody) -> dict[str, str]:
+        return {"command": restyle_command(body.key(), session.file(body.portrait).shown, body.face)}
 
     @app.post("/api/command")
     def line(body: TakeBody) -> dict[str, str]:

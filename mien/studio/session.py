@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 import threading
 import uuid
 from collections import OrderedDict
@@ -22,12 +23,13 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 import docstring_parser
 import numpy as np
 
-from mien.direction import Direction
+from mien.direction import Direction, EmotionKey
 from mien.errors import InputError
 from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
 from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak, text_file_of
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
+from mien.studio.lanes import in_words
 from mien.types import Audio, FaceMotion, Frame, Portrait, SpeechFeatures
 
 CHOSEN = ("text", "fps", "max_size", "crf", "seed", "renderer", "face")
@@ -208,7 +210,7 @@ class Session:
             with self._detecting:
                 return Sitter(track_image(picture, face=face, name=self.file(key).path))
 
-        return self._sitters.get((key, face, size), prepare)
+        return self._sitters.get((key, face or 1, size), prepare)
 
     def speech(self, key: str | None, fps: float, text: str | None) -> SpeechFeatures:
         """What is heard in a voice, or silence.
@@ -258,6 +260,37 @@ class Session:
         frame = self.frame(take, seconds, options.max_size)
         write_image(path, frame, provenance=provenance("speak", inputs=inputs, settings=settings, seed=options.seed))
         return path
+
+    def restyled(self, portrait: str, emotion: EmotionKey, face: int | None) -> Frame:
+        """What ``mien restyle`` makes of a picture, at preview size.
+
+        Args:
+            portrait: key of the picture.
+            emotion: that all its faces get.
+            face: the only one that gets it, if not ``None``.
+
+        Raises:
+            NoFaceError: if there is no such face.
+        """
+        from mien.pipelines.restyle import restyling, still_weights, together
+
+        n_faces = len(self._faces_of(portrait, PREVIEW_SIDE).boxes)
+        sitters = [self.sitter(portrait, i, PREVIEW_SIDE) for i in ([face] if face else range(1, n_faces + 1))]
+        weights = still_weights(emotion)[None]
+        frames = [iter([sitter.draw(restyling(sitter.portrait, weights), 0)]) for sitter in sitters]
+        return next(together(self.picture(portrait), frames))
+
+    def restyled_whole(self, portrait: str, emotion: EmotionKey, face: int | None) -> bytes:
+        """The same at full size, as a PNG file that says where it comes from."""
+        from mien.pipelines.restyle import RestyleOptions, restyle
+
+        picture = self.file(portrait).path
+        plane = None if emotion.va is None else f"{emotion.va[0]},{emotion.va[1]}"
+        label = () if plane else (in_words(emotion),)
+        with tempfile.TemporaryDirectory(dir=self.folder) as place, self._detecting:
+            output = Path(place) / f"{picture.stem}.png"
+            restyle(RestyleOptions(picture, output, emotion=label, plane=plane, face=face))
+            return output.read_bytes()
 
     def options(self, take: Take) -> SpeakOptions:
         """The options of the command that makes a take.

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -14,6 +15,7 @@ import soundfile
 from PIL import Image
 from studio_client import serving
 
+from mien.cli import main
 from mien.direction import CONTROLS, LABELS, Direction
 from mien.media.audio import read_audio
 from mien.media.image import read_image
@@ -292,6 +294,28 @@ def test_still_says_where_it_comes_from(studio, portrait, tmp_path):
     (tmp_path / "still.png").write_bytes(answer.body)
     described = str(inspect(InspectOptions(tmp_path / "still.png")))
     assert "synthetic" in described and "Grace at 256.png" in described
+
+
+@pytest.mark.parametrize(
+    ("key", "flag"),
+    [
+        ({"emotion": "happy", "intensity": 0.8}, ["-e", "happy:0.8"]),
+        ({"va": [-0.5, 0.3]}, ["--plane=-0.5,0.3"]),
+        ({"emotion": "neutral", "intensity": 1}, ["-e", "neutral:1"]),
+    ],
+)
+def test_stills_are_what_restyle_makes(studio, portrait, photo, tmp_path, key, flag):
+    wish = {"portrait": portrait["key"], "emotion": {"at": 3.0, **key}}
+    line = shlex.split(studio.post("api/restyle/command", wish).json["command"])
+    assert line == ["mien", "restyle", "-i", "Grace at 256.png", *flag, "-o", "out.png"]
+    assert main(["restyle", "-q", "-i", str(photo), *flag, "-o", str(tmp_path / "out.png")]) == 0
+    expected = read_image(tmp_path / "out.png")
+    emotion = server.RestyleBody(**wish).key()
+    assert np.array_equal(studio.session.restyled(portrait["key"], emotion, None), expected)
+    assert psnr(picture(studio.post("api/restyle", wish)), expected) > 33
+    (tmp_path / "whole.png").write_bytes(studio.post("api/restyle", wish | {"full": True}).body)
+    assert np.array_equal(read_image(tmp_path / "whole.png"), expected)
+    assert "Grace at 256.png" in str(inspect(InspectOptions(tmp_path / "whole.png")))
 
 
 def test_two_pages_at_once(studio, portrait, speech):

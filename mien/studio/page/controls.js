@@ -4,7 +4,7 @@ import { latest, post } from "./api.js";
 import { colour } from "./colours.js";
 import { disc } from "./disc.js";
 import { complain, mention } from "./notice.js";
-import { keep, take } from "./preview.js";
+import { keep, still, take } from "./preview.js";
 import {
   addCurveKey, addEmotionKey, controlOf, curveOf, duration, edit, emotionKey, nameOf, on, project, replaceLanes, select,
   setValue, settle, tell, valueOf,
@@ -233,7 +233,8 @@ function directionText() {
 async function showCommand() {
   if (!project.portrait) { complain("there is no portrait yet"); return; }
   try {
-    const { command } = await post("/api/command", take());
+    const { command } = await (project.mode === "still" ? post("/api/restyle/command", still()) : post("/api/command", take()));
+    $("h2", $("#command")).textContent = `The same ${project.mode === "still" ? "picture" : "video"} from the command line`;
     const dialog = $("#command");
     $("pre", dialog).textContent = command;
     dialog.onclose = async () => {

@@ -1,7 +1,7 @@
 // The large picture: one frame at the playhead, drawn anew on every change, and played along with the sound.
 
 import { latest, picture } from "./api.js";
-import { duration, fps, moveTo, on, project, settle } from "./project.js";
+import { duration, emotionKey, fps, moveTo, on, project, settle } from "./project.js";
 import { complain } from "./notice.js";
 
 const canvas = document.getElementById("frame");
@@ -15,10 +15,16 @@ export const take = (at = project.at) => ({
   lanes: project.lanes, options: project.options, at,
 });
 
+/** The same for a still: the emotion of the keyframe that is edited, for all faces or the chosen one. */
+export const still = (full = false) => ({
+  portrait: project.portrait.key, emotion: emotionKey(), face: project.options.face ?? null, full,
+});
+
 const draw = latest(async () => {
   if (!project.portrait) return;
   try {
-    const image = await createImageBitmap(await picture("/api/frame", take()));
+    const drawn = project.mode === "still" ? picture("/api/restyle", still()) : picture("/api/frame", take());
+    const image = await createImageBitmap(await drawn);
     if (canvas.width !== image.width || canvas.height !== image.height) {
       canvas.width = image.width;
       canvas.height = image.height;
@@ -49,7 +55,7 @@ async function run() {
 }
 
 export async function play() {
-  if (!project.portrait || playing) return;
+  if (!project.portrait || playing || project.mode !== "talk") return;
   settle();
   if (project.at >= duration() - 0.1) moveTo(0);
   if (project.speech) {
@@ -87,8 +93,9 @@ const clock = document.getElementById("clock");
 const digits = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(2).padStart(5, "0")}`;
 
 export function watch() {
-  on("portrait speech lanes options", () => { draw(); });
-  on("at", () => { if (!playing) draw(); });
+  on("portrait speech lanes options mode", () => { draw(); });
+  on("at", () => { if (!playing && project.mode === "talk") draw(); });
+  on("mode", pause);
   on("at speech setup", () => { clock.textContent = `${digits(project.at)} / ${digits(duration())}`; });
   on("speech", () => {
     pause();
@@ -121,7 +128,9 @@ function compare(button) {
 /** The frame at full size, with the record of its origin that everything mien makes has. */
 async function keepFrame() {
   try {
-    keep(await picture("/api/still", take()), `${project.portrait.name.replace(/\.[^.]*$/, "")}-${project.at.toFixed(2)}s.png`);
+    const name = project.portrait.name.replace(/\.[^.]*$/, "");
+    if (project.mode === "still") keep(await picture("/api/restyle", still(true)), `${name}-restyled.png`);
+    else keep(await picture("/api/still", take()), `${name}-${project.at.toFixed(2)}s.png`);
   } catch (error) { complain(error); }
 }
 

@@ -4,6 +4,7 @@
 export const changes = new EventTarget();
 export const project = {
   setup: null, portrait: null, speech: null, options: {}, lanes: null, drawn: {},
+  mode: "talk", // or "still": one picture in one emotion
   at: 0, selected: null, // {lane: "emotion" | "blinks" | key of a curve, index}
 };
 

@@ -36,11 +36,24 @@ function keyboard(event) {
   event.preventDefault();
 }
 
+/** "Talk" or "Still": what the page is for at the moment; the style sheet hides what is not. */
+function modes() {
+  for (const tab of document.querySelectorAll(".tabs button")) {
+    tab.addEventListener("click", () => {
+      project.mode = tab.value;
+      tell("mode");
+    });
+    on("mode", () => tab.setAttribute("aria-selected", String(project.mode === tab.value)));
+  }
+  on("mode", () => { document.body.classList.toggle("still", project.mode === "still"); });
+}
+
 async function begin() {
   project.setup = await get("/api/setup");
   const { given } = project.setup;
   project.lanes = (await post("/api/direction", { text: given.text ?? "neutral" })).lanes;
   history();
+  modes();
   controls.build();
   media.presets();
   media.options();
