@@ -43,7 +43,7 @@ function modes() {
       project.mode = tab.value;
       tell("mode");
     });
-    on("mode", () => tab.setAttribute("aria-selected", String(project.mode === tab.value)));
+    on("mode", () => tab.setAttribute("aria-pressed", String(project.mode === tab.value)));
   }
   on("mode", () => { document.body.classList.toggle("still", project.mode === "still"); });
 }
