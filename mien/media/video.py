@@ -297,6 +297,8 @@ def _constant_rate(path: Path, stream: Any) -> float:
         rates.reverse()
     elif average and guessed and abs(average / guessed - 1) < 0.02:
         rates.insert(0, guessed)  # of a short clip the average is a little off, for the last frame's length counts
+    elif average and stream.base_rate and average < stream.base_rate <= min(2 * average, 60):
+        rates.insert(0, stream.base_rate)  # pictures left out of a steady rate: at the average they would all move
     for rate in rates:
         if rate is not None and 1 <= rate <= 240:
             return float(rate)
@@ -307,7 +309,8 @@ def _constant_rate(path: Path, stream: Any) -> float:
 def _promised_duration(stream: Any, fps: float) -> float | None:
     """Seconds that the file's header promises for this very stream."""
     if stream.frames:
-        return float(stream.frames / fps)
+        average = stream.average_rate
+        return float(stream.frames / (average if average and average < 0.98 * fps else fps))  # less: some are left out
     if stream.duration:
         return float(stream.duration * stream.time_base)
     matroska = stream.metadata.get("DURATION", "")

@@ -218,6 +218,25 @@ def test_variable_rate_is_evened_out(tmp_path: Path) -> None:
     assert [place_of_square(frame) for frame in video] == [0, 1, 2, 2, 2, 3, 5, 6]
 
 
+def test_pictures_left_out_of_a_steady_rate_do_not_move_the_others(tmp_path: Path) -> None:
+    shown = [i for i in range(60) if i % 7 not in (2, 3)]
+    path = tmp_path / "left_out.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 15_000)
+        for index in shown:
+            picture = av.VideoFrame.from_ndarray(scene(index), format="rgb24")
+            picture.pts, picture.time_base = index * 600, Fraction(1, 15_000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    video = VideoReader(path)
+    frames = list(video)
+    assert (video.fps, len(frames)) == (25, shown[-1] + 1)
+    assert video.n_frames == pytest.approx(60, abs=1)
+    assert [place_of_square(frames[i]) for i in shown] == [place_of_square(scene(i)) for i in shown]
+
+
 def test_the_length_of_the_last_frame_does_not_bend_the_rate(tmp_path: Path) -> None:
     path = tmp_path / "steady.mp4"
     with av.open(str(path), "w") as container:
