@@ -90,7 +90,16 @@ def figures(truth: Array, other: Array) -> tuple[float, float, float]:
     return metrics.landmark_distance(truth, other), metrics.pearson(lid_gap(truth), lid_gap(other)), lips
 
 
-def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[list[Array], float]:
+def surroundings(landmarks: Array, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the picture around a face in all frames ``(T, N, 2)``, half a face wider."""
+    low, high = landmarks.min((0, 1)), landmarks.max((0, 1))
+    margin = np.ptp(landmarks, axis=1).max() / 2
+    left, top = np.maximum(low - margin, 0).astype(int)
+    right, bottom = np.minimum(high + margin, size[::-1]).astype(int)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def measure(clip: Path, task: Path, longest: int, sheet: Path | None, cut: bool) -> tuple[list[Array], float]:
     """Figures of the output, of mien's own eyes, of the Landmarker in the mirror, of a photo that stays still; the
     furthest the head turns, degrees."""
     reader = VideoReader(clip)
@@ -100,16 +109,20 @@ def measure(clip: Path, task: Path, longest: int, sheet: Path | None) -> tuple[l
     driver = Driver(seen.motion, seen.cameras[:, 0], seen.identity, beyond_rig(seen))
     followed = follow(driver, portrait.rest, portrait.identity, Manner())
     made = list(warped(portrait, followed))
-    look = Landmarker(task)
-    truth, again = (np.stack([look(frame) for frame in pictures]) for pictures in (frames, made))
+    look, own = Landmarker(task), seen.landmarks[..., :2]
     if sheet is not None:
         picked = np.linspace(0, len(frames) - 1, 8).astype(int)
         pictures = [*(frames[i] for i in picked), *(made[i] for i in picked)]
         write_image(sheet / f"{clip.stem}.png", contact_sheet(pictures, columns=8, width=230))
     turn = float(np.rad2deg(np.linalg.norm(followed.motion.head_pose, axis=1).max()))
+    if cut:
+        left, top, right, bottom = surroundings(own, seen.size)
+        own = own - np.array([left, top], np.float32)
+        frames, made = ([frame[top:bottom, left:right] for frame in pictures] for pictures in (frames, made))
+    truth, again = (np.stack([look(frame) for frame in pictures]) for pictures in (frames, made))
     mirrored = np.stack([look.in_the_mirror(frame) for frame in frames])
     still = np.repeat(truth[:1], len(truth), 0)
-    compared = (again, seen.landmarks[..., :2], mirrored, still)
+    compared = (again, own, mirrored, still)
     return [np.array(figures(truth, other), np.float32) for other in compared], turn
 
 
@@ -118,6 +131,8 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", help="clips in the folder video, instead of all in the table")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with video and weights")
     parser.add_argument("--frames", type=int, default=150, help="no more than this many frames of each clip")
+    parser.add_argument("--cut", action="store_true", help="show the Landmarker only what is around the face: where a "
+                        "face is small in the picture its mesh does not fit")  # fmt: skip
     parser.add_argument("--sheets", type=Path, help="folder for pictures, driver above output")
     options = parser.parse_args()
     columns = "turn  error  lids  mouth   mien's eyes: error  lids  mouth   in the mirror: error  lids  mouth   still"
@@ -127,7 +142,8 @@ def main() -> None:
         rows = []
         for clip in clips:
             path = options.data / "video" / clip
-            (row, own, mirrored, still), turn = measure(path, options.data / TASK, options.frames, options.sheets)
+            results, turn = measure(path, options.data / TASK, options.frames, options.sheets, options.cut)
+            row, own, mirrored, still = results
             rows.append(row)
             print(
                 f"{clip:40s} {turn:5.0f} {row[0]:6.2f} {row[1]:5.2f} {row[2]:6.2f}"
