@@ -58,7 +58,7 @@ class TakeBody(BaseModel):
     speech: str | None = None
     lanes: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
-    at: float = 0.0
+    at: Annotated[float, Field(ge=0, le=86_400)] = 0.0
 
     def take(self) -> Take:
         """With its direction read."""

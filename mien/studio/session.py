@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import numpy as np
@@ -26,7 +26,7 @@ import numpy as np
 from mien.direction import Direction, EmotionKey
 from mien.errors import InputError
 from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
-from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, perform, speak, text_file_of
+from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, open_voca, perform, speak, text_file_of
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
 from mien.studio.lanes import in_words
@@ -44,6 +44,9 @@ SILENT_SECONDS = 8.0
 _PEAKS, _PEAKS_PER_SECOND, _MOST_PEAKS = 1600, 50, 40_000
 """Points of the waveform: more than screens are wide, and enough to look closer."""
 
+if TYPE_CHECKING:
+    from mien.motion.voca import Voca
+
 T = TypeVar("T")
 
 
@@ -55,13 +58,11 @@ class Loaded:
         key: names it in addresses.
         path: where it lies.
         shown: how a command line would name it.
-        text: what is said in it, if known.
     """
 
     key: str
     path: Path
     shown: str
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Session:
         self._sitters: Memo[Sitter] = Memo(6)
         self._speeches: Memo[SpeechFeatures] = Memo(8)
         self._motions: Memo[FaceMotion] = Memo(8)
-        self._detecting = threading.Lock()  # mediapipe's graphs are not for two threads at once
+        self._networks: Memo[Voca] = Memo(1)
 
     def place_for(self, name: str) -> Path:
         """A path for an uploaded file in a folder of its own, under the user's name for it as far as that is safe."""
@@ -163,7 +164,7 @@ class Session:
         from mien.media.audio import read_audio
 
         sound = read_audio(path)
-        loaded = Loaded(uuid.uuid4().hex, path, shown, text)
+        loaded = Loaded(uuid.uuid4().hex, path, shown)
         played = self.sound_of(loaded)
         played.parent.mkdir(exist_ok=True)
         soundfile.write(played, sound.samples, sound.sample_rate, subtype="PCM_16")
@@ -190,11 +191,7 @@ class Session:
         return self._faces_of(key, PREVIEW_SIDE).picture
 
     def _faces_of(self, key: str, size: int) -> Faces:
-        def find() -> Faces:
-            with self._detecting:
-                return find_faces(self.file(key).path, size)
-
-        return self._faces.get((key, size), find)
+        return self._faces.get((key, size), lambda: find_faces(self.file(key).path, size))
 
     def sitter(self, key: str, face: int | None, size: int) -> Sitter:
         """A face of a picture, ready to be drawn.
@@ -207,8 +204,7 @@ class Session:
         def prepare() -> Sitter:
             from mien.perception.tracking import track_image
 
-            with self._detecting:
-                return Sitter(track_image(picture, face=face, name=self.file(key).path))
+            return Sitter(track_image(picture, face=face, name=self.file(key).path))
 
         return self._sitters.get((key, face or 1, size), prepare)
 
@@ -242,8 +238,14 @@ class Session:
 
     def _motion(self, take: Take, options: SpeakOptions, portrait: Portrait, size: int) -> FaceMotion:
         def play() -> FaceMotion:
-            speech = self.speech(take.speech, options.fps, options.text)
-            return perform(take.direction, speech, rest=portrait.rest, identity=portrait.identity, seed=options.seed)
+            return perform(
+                take.direction,
+                self.speech(take.speech, options.fps, options.text),
+                rest=portrait.rest,
+                identity=portrait.identity,
+                seed=options.seed,
+                voca=self._networks.get("voca", open_voca) if take.direction.lips.source == "voca" else None,
+            )
 
         face = (take.portrait, options.face, size)
         return self._motions.get((face, take.speech, options.fps, options.text, options.seed, options.direction), play)
@@ -287,7 +289,7 @@ class Session:
         picture = self.file(portrait).path
         plane = None if emotion.va is None else f"{emotion.va[0]},{emotion.va[1]}"
         label = () if plane else (in_words(emotion),)
-        with tempfile.TemporaryDirectory(dir=self.folder) as place, self._detecting:
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
             output = Path(place) / f"{picture.stem}.png"
             restyle(RestyleOptions(picture, output, emotion=label, plane=plane, face=face))
             return output.read_bytes()

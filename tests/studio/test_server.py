@@ -218,6 +218,7 @@ def test_bad_options(studio, portrait, options, says):
 def test_malformed_requests(studio, portrait):
     assert studio.ask("api/frame", b"{", content_type="application/json").status == 400
     assert "portrait" in studio.ask("api/frame", {}).error
+    assert "at: " in studio.ask("api/frame", take(portrait, at=1e9)).error
     assert "style" in studio.ask("api/frame", take(portrait) | {"lanes": {"style": {"name": "rude"}}}).error
     assert studio.ask("api/render/none").status == 404
     assert "no voice" in studio.ask("api/render", take(portrait)).error
