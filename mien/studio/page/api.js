@@ -15,7 +15,9 @@ async function answered(request) {
 }
 
 const json = (body) => ({
-  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
 });
 
 export const get = async (path) => (await answered(fetch(path))).json();
@@ -31,12 +33,21 @@ export async function upload(path, file, name, most) {
 
 /** Calls `work` at once, and once more after it if it was asked for in between: the last wish is always fulfilled. */
 export function latest(work) {
-  let running = false, again = false;
+  let running = false,
+    again = false;
   return async function run() {
-    if (running) { again = true; return; }
+    if (running) {
+      again = true;
+      return;
+    }
     running = true;
     try {
-      do { again = false; await work(); } while (again);
-    } finally { running = false; }
+      do {
+        again = false;
+        await work();
+      } while (again);
+    } finally {
+      running = false;
+    }
   };
 }

@@ -1,7 +1,16 @@
 // Colour of an emotion: its angle on the valence-arousal disc is its hue, its distance from the centre the strength.
 // Pleasant is yellow, excited orange to red, unpleasant violet to blue, calm cyan to green.
 
-const HUES = [[0, 95], [70, 58], [120, 25], [165, -40], [207, -100], [268, -165], [318, -220], [360, -265]];
+const HUES = [
+  [0, 95],
+  [70, 58],
+  [120, 25],
+  [165, -40],
+  [207, -100],
+  [268, -165],
+  [318, -220],
+  [360, -265],
+];
 
 function hue(degrees) {
   const after = HUES.findIndex(([angle]) => angle > degrees);

@@ -3,7 +3,11 @@
 import { colour, colourAt } from "./colours.js";
 import { emotionKey, project, settle } from "./project.js";
 
-const SIDE = 220, WIDTH = 296, CENTRE = SIDE / 2, MIDDLE = WIDTH / 2, RADIUS = 78;
+const SIDE = 220,
+  WIDTH = 296,
+  CENTRE = SIDE / 2,
+  MIDDLE = WIDTH / 2,
+  RADIUS = 78;
 const SVG = "http://www.w3.org/2000/svg";
 
 function svg(tag, attributes, text = "") {
@@ -31,31 +35,46 @@ export function disc(choose) {
   const ground = document.createElement("canvas");
   [ground.width, ground.height] = [2 * WIDTH, 2 * SIDE];
   const drawing = svg("svg", {
-    viewBox: `0 0 ${WIDTH} ${SIDE}`, tabindex: 0, role: "slider", "aria-label": "Valence and arousal",
-    "aria-valuemin": -1, "aria-valuemax": 1,
+    viewBox: `0 0 ${WIDTH} ${SIDE}`,
+    tabindex: 0,
+    role: "slider",
+    "aria-label": "Valence and arousal",
+    "aria-valuemin": -1,
+    "aria-valuemax": 1,
   });
   element.append(ground, drawing);
   paintGround(ground.getContext("2d"));
 
   for (const [x, y, anchor, text] of [
-    [WIDTH - 2, CENTRE + 14, "end", "pleasant"], [2, CENTRE + 14, "start", "unpleasant"],
-    [MIDDLE, 9, "middle", "excited"], [MIDDLE, SIDE - 3, "middle", "calm"],
-  ]) drawing.append(svg("text", { x, y, class: "axis", "text-anchor": anchor }, text));
-  drawing.append(svg("path", { class: "cross", d: `M${MIDDLE - RADIUS} ${CENTRE}h${2 * RADIUS}M${MIDDLE} ${CENTRE - RADIUS}v${2 * RADIUS}` }));
+    [WIDTH - 2, CENTRE + 14, "end", "pleasant"],
+    [2, CENTRE + 14, "start", "unpleasant"],
+    [MIDDLE, 9, "middle", "excited"],
+    [MIDDLE, SIDE - 3, "middle", "calm"],
+  ])
+    drawing.append(svg("text", { x, y, class: "axis", "text-anchor": anchor }, text));
+  drawing.append(
+    svg("path", {
+      class: "cross",
+      d: `M${MIDDLE - RADIUS} ${CENTRE}h${2 * RADIUS}M${MIDDLE} ${CENTRE - RADIUS}v${2 * RADIUS}`,
+    }),
+  );
   for (const { name, angle } of project.setup.labels) {
     if (angle === null) continue;
-    const radians = (angle * Math.PI) / 180, [x, y] = place(Math.cos(radians), Math.sin(radians));
+    const radians = (angle * Math.PI) / 180,
+      [x, y] = place(Math.cos(radians), Math.sin(radians));
     const [tx, ty] = place(1.1 * Math.cos(radians), 1.1 * Math.sin(radians));
     const anchor = Math.cos(radians) > 0.3 ? "start" : Math.cos(radians) < -0.3 ? "end" : "middle";
     drawing.append(svg("circle", { cx: x, cy: y, r: 3.5, class: "label", fill: colour(angle) }));
     drawing.append(svg("text", { x: tx, y: ty + 3.5, "text-anchor": anchor }, name));
   }
-  const path = svg("polyline", { class: "path" }), point = svg("circle", { class: "point", r: 7 });
+  const path = svg("polyline", { class: "path" }),
+    point = svg("circle", { class: "point", r: 7 });
   drawing.append(path, point);
 
   function refresh() {
     path.setAttribute("points", project.lanes.emotion.map((key) => place(...pointOf(key)).join()).join(" "));
-    const [valence, arousal] = pointOf(emotionKey()), [x, y] = place(valence, arousal);
+    const [valence, arousal] = pointOf(emotionKey()),
+      [x, y] = place(valence, arousal);
     point.setAttribute("cx", x);
     point.setAttribute("cy", y);
     point.setAttribute("fill", colourAt(valence, arousal));
@@ -68,11 +87,20 @@ export function disc(choose) {
     choose(valence / radius, arousal / radius);
   }
   function follow(event) {
-    const box = drawing.getBoundingClientRect(), scale = WIDTH / box.width;
-    choosePoint(((event.clientX - box.left) * scale - MIDDLE) / RADIUS, (CENTRE - (event.clientY - box.top) * scale) / RADIUS);
+    const box = drawing.getBoundingClientRect(),
+      scale = WIDTH / box.width;
+    choosePoint(
+      ((event.clientX - box.left) * scale - MIDDLE) / RADIUS,
+      (CENTRE - (event.clientY - box.top) * scale) / RADIUS,
+    );
   }
-  drawing.addEventListener("pointerdown", (event) => { drawing.setPointerCapture(event.pointerId); follow(event); });
-  drawing.addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
+  drawing.addEventListener("pointerdown", (event) => {
+    drawing.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  drawing.addEventListener("pointermove", (event) => {
+    if (event.buttons) follow(event);
+  });
   drawing.addEventListener("pointerup", settle);
   drawing.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0], ArrowUp: [0, 0.05], ArrowDown: [0, -0.05] }[event.key];

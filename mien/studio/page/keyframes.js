@@ -8,11 +8,16 @@ import { controlOf, curveOf, duration, edit, fps, nameOf, project, removeKey, se
 /** The lanes that are there now, by what their keyframes belong to: "emotion", "blinks", or the key of a curve. */
 export const lanes = new Map();
 
-export const onGrid = (seconds) => Math.min(Math.max(Math.round(seconds * 100) / 100, 0), Math.floor(duration() * 100) / 100);
+export const onGrid = (seconds) =>
+  Math.min(Math.max(Math.round(seconds * 100) / 100, 0), Math.floor(duration() * 100) / 100);
 
 /** A keyframe as a button. `at` and `y` place it; `move(seconds, y)` drags it, `nudge(steps)` changes its value. */
 function keyButton(row, { name, index, at, y, text, move, nudge, laneKey, removable, look = at }) {
-  const button = make("button", { class: "key", "aria-label": name, title: `${name}${removable ? ". Double-click to remove" : ""}` });
+  const button = make("button", {
+    class: "key",
+    "aria-label": name,
+    title: `${name}${removable ? ". Double-click to remove" : ""}`,
+  });
   if (text) button.append(make("span", {}, text));
   button.style.left = `${xOf(at)}px`;
   button.style.top = `${y}px`;
@@ -24,10 +29,16 @@ function keyButton(row, { name, index, at, y, text, move, nudge, laneKey, remova
     if (event.button === 0) drag(event, laneKey, move);
   });
   // Not "dblclick": a drag of a pixel in between makes the lanes anew, and the two clicks hit different buttons.
-  button.addEventListener("mousedown", (event) => { if (event.detail === 2 && removable) removeKey(laneKey, index); });
-  button.addEventListener("click", (event) => { event.stopPropagation(); pick(laneKey, index, look); });
+  button.addEventListener("mousedown", (event) => {
+    if (event.detail === 2 && removable) removeKey(laneKey, index);
+  });
+  button.addEventListener("click", (event) => {
+    event.stopPropagation();
+    pick(laneKey, index, look);
+  });
   button.addEventListener("keydown", (event) => {
-    const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key], upwards = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key],
+      upwards = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (sideways) move(onGrid(at + sideways / fps()), null);
     else if (upwards) nudge?.(upwards);
     else if ((event.key === "Delete" || event.key === "Backspace") && removable) removeKey(laneKey, index);
@@ -74,18 +85,37 @@ function between(times, index, seconds) {
 }
 
 export function emotionKeys(row) {
-  const keys = project.lanes.emotion, times = keys.map((key) => key.at);
+  const keys = project.lanes.emotion,
+    times = keys.map((key) => key.at);
   keys.forEach((key, index) => {
-    const text = "va" in key ? `${key.va[0]}, ${key.va[1]}` : key.emotion === "neutral" ? "neutral" : `${key.emotion} ${key.intensity}`;
+    const text =
+      "va" in key
+        ? `${key.va[0]}, ${key.va[1]}`
+        : key.emotion === "neutral"
+          ? "neutral"
+          : `${key.emotion} ${key.intensity}`;
     keyButton(row, {
-      name: `Emotion ${text} at ${key.at.toFixed(2)} seconds`, index, at: key.at, y: row.height / 2, text, laneKey: "emotion", removable: index > 0,
+      name: `Emotion ${text} at ${key.at.toFixed(2)} seconds`,
+      index,
+      at: key.at,
+      y: row.height / 2,
+      text,
+      laneKey: "emotion",
+      removable: index > 0,
       move: (seconds) => {
-        edit((lanes) => { lanes.emotion[index].at = between(times, index, seconds); }, `emotion ${index}`);
+        edit((lanes) => {
+          lanes.emotion[index].at = between(times, index, seconds);
+        }, `emotion ${index}`);
         seek(project.lanes.emotion[index].at);
       },
       nudge: (steps) => {
         if ("intensity" in key && key.emotion !== "neutral") {
-          edit((lanes) => { lanes.emotion[index].intensity = Math.min(1, Math.max(0, Math.round((key.intensity + steps * 0.05) * 100) / 100)); });
+          edit((lanes) => {
+            lanes.emotion[index].intensity = Math.min(
+              1,
+              Math.max(0, Math.round((key.intensity + steps * 0.05) * 100) / 100),
+            );
+          });
         }
       },
     });
@@ -94,35 +124,54 @@ export function emotionKeys(row) {
 
 export function curveKeys(row, key) {
   if (!(key in project.lanes.curves)) return;
-  const keys = curveOf(key), times = keys.map(([time]) => time), control = controlOf(key);
-  keys.forEach(([at, value], index) => keyButton(row, {
-    name: `${nameOf(key)} ${shown(value, control.unit)} at ${at.toFixed(2)} seconds`, index, at,
-    y: yOf(control, value, row.height), laneKey: key, removable: index > 0 || keys.length === 1,
-    move: (seconds, y) => {
-      edit((lanes) => {
-        const now = lanes.curves[key][index];
-        now[0] = between(times, index, seconds);
-        if (y !== null) now[1] = valueAt(control, y, row.height);
-      }, `${key} ${index}`);
-      seek(project.lanes.curves[key][index][0]);
-    },
-    nudge: (steps) => edit((lanes) => {
-      const step = (control.high - control.low) / 40, next = value + steps * step;
-      lanes.curves[key][index][1] = Math.round(Math.min(control.high, Math.max(control.low, next)) * 100) / 100;
+  const keys = curveOf(key),
+    times = keys.map(([time]) => time),
+    control = controlOf(key);
+  keys.forEach(([at, value], index) =>
+    keyButton(row, {
+      name: `${nameOf(key)} ${shown(value, control.unit)} at ${at.toFixed(2)} seconds`,
+      index,
+      at,
+      y: yOf(control, value, row.height),
+      laneKey: key,
+      removable: index > 0 || keys.length === 1,
+      move: (seconds, y) => {
+        edit((lanes) => {
+          const now = lanes.curves[key][index];
+          now[0] = between(times, index, seconds);
+          if (y !== null) now[1] = valueAt(control, y, row.height);
+        }, `${key} ${index}`);
+        seek(project.lanes.curves[key][index][0]);
+      },
+      nudge: (steps) =>
+        edit((lanes) => {
+          const step = (control.high - control.low) / 40,
+            next = value + steps * step;
+          lanes.curves[key][index][1] = Math.round(Math.min(control.high, Math.max(control.low, next)) * 100) / 100;
+        }),
     }),
-  }));
+  );
 }
 
 export function blinkKeys(row) {
-  project.lanes.blinks.forEach(({ at, side, duration: length }, index) => keyButton(row, {
-    name: `Blink of ${side === "both" ? "both eyes" : `the ${side} eye`} at ${at.toFixed(2)} seconds, ${length} s`,
-    index, at, y: row.height / 2, laneKey: "blinks", removable: true, look: at + length / 2,
-    move: (seconds) => {
-      edit((lanes) => {
-        const blink = lanes.blinks[index], before = lanes.blinks[index - 1], after = lanes.blinks[index + 1];
-        blink.at = Math.min(Math.max(seconds, before ? before.at + 0.04 : 0), after ? after.at - 0.04 : Infinity);
-      }, `blink ${index}`);
-      seek(project.lanes.blinks[index].at + length / 2);
-    },
-  }));
+  project.lanes.blinks.forEach(({ at, side, duration: length }, index) =>
+    keyButton(row, {
+      name: `Blink of ${side === "both" ? "both eyes" : `the ${side} eye`} at ${at.toFixed(2)} seconds, ${length} s`,
+      index,
+      at,
+      y: row.height / 2,
+      laneKey: "blinks",
+      removable: true,
+      look: at + length / 2,
+      move: (seconds) => {
+        edit((lanes) => {
+          const blink = lanes.blinks[index],
+            before = lanes.blinks[index - 1],
+            after = lanes.blinks[index + 1];
+          blink.at = Math.min(Math.max(seconds, before ? before.at + 0.04 : 0), after ? after.at - 0.04 : Infinity);
+        }, `blink ${index}`);
+        seek(project.lanes.blinks[index].at + length / 2);
+      },
+    }),
+  );
 }

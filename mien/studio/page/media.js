@@ -8,16 +8,27 @@ const $ = (selector, root = document) => root.querySelector(selector);
 
 /** A card with a drop zone: `load(file)` for files, `example()` for its button. */
 function dropZone(card, load, example) {
-  const zone = $(".drop", card), input = $("input[type=file]", card);
+  const zone = $(".drop", card),
+    input = $("input[type=file]", card);
   const busily = async (work) => {
     card.classList.add("loading");
     $(".busy", card).hidden = false;
-    try { await work(); } catch (error) { complain(error); }
+    try {
+      await work();
+    } catch (error) {
+      complain(error);
+    }
     card.classList.remove("loading");
     $(".busy", card).hidden = true;
   };
-  input.addEventListener("change", () => { if (input.files[0]) busily(() => load(input.files[0])); input.value = ""; });
-  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+  input.addEventListener("change", () => {
+    if (input.files[0]) busily(() => load(input.files[0]));
+    input.value = "";
+  });
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -48,14 +59,16 @@ export async function takeSpeech(speech) {
 async function listen() {
   const speech = project.speech;
   const heard = await post(`/api/speech/${speech.key}/heard`, {
-    text: project.options.text ?? "", fps: project.options.fps ?? 25,
+    text: project.options.text ?? "",
+    fps: project.options.fps ?? 25,
   });
   if (speech === project.speech) Object.assign(speech, heard);
   tell("heard");
 }
 
 export function watch() {
-  const portrait = $("#portrait"), voice = $("#voice");
+  const portrait = $("#portrait"),
+    voice = $("#voice");
   const loadPortrait = async (file) => takePortrait(await upload("/api/portrait", file, file.name, most("portrait")));
   const loadVoice = async (file, name = file.name) =>
     takeSpeech(await upload("/api/speech", file, name, most("speech")));
@@ -64,7 +77,10 @@ export function watch() {
 
   const portraitBusily = dropZone(portrait, loadPortrait, examplePortrait);
   const voiceBusily = dropZone(voice, loadVoice, exampleVoice);
-  $("#start").addEventListener("click", () => { portraitBusily(examplePortrait); voiceBusily(exampleVoice); });
+  $("#start").addEventListener("click", () => {
+    portraitBusily(examplePortrait);
+    voiceBusily(exampleVoice);
+  });
 
   // A picture or a sound dropped anywhere finds its place; anything else must not make the browser leave the page.
   document.addEventListener("dragover", (event) => event.preventDefault());
@@ -88,7 +104,12 @@ export function watch() {
     const before = project.options.text;
     project.options.text = event.target.value.trim();
     voiceBusily(async () => {
-      try { await listen(); } catch (error) { project.options.text = before; throw error; }
+      try {
+        await listen();
+      } catch (error) {
+        project.options.text = before;
+        throw error;
+      }
       tell("options");
     });
   });
@@ -96,7 +117,8 @@ export function watch() {
 }
 
 function showPortrait(card) {
-  const thumb = $(".thumb", card), { key, name, faces } = project.portrait;
+  const thumb = $(".thumb", card),
+    { key, name, faces } = project.portrait;
   card.classList.add("loaded");
   $("img", thumb).src = `/api/portrait/${key}`;
   thumb.hidden = false;
@@ -109,8 +131,10 @@ function showPortrait(card) {
     button.setAttribute("aria-label", `Face ${i + 1}`);
     button.setAttribute("aria-pressed", String((project.options.face ?? 1) === i + 1));
     Object.assign(button.style, {
-      left: `${100 * left}%`, top: `${100 * top}%`,
-      width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%`,
+      left: `${100 * left}%`,
+      top: `${100 * top}%`,
+      width: `${100 * (right - left)}%`,
+      height: `${100 * (bottom - top)}%`,
     });
     button.addEventListener("click", (event) => {
       event.preventDefault(); // the label would open the file chooser
@@ -127,12 +151,18 @@ function recorder(button, load) {
   const label = $("span", button);
   const stop = () => recording?.stop();
   button.addEventListener("click", async () => {
-    if (recording) { stop(); return; }
+    if (recording) {
+      stop();
+      return;
+    }
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
       recording = new MediaRecorder(stream);
-      const parts = [], began = Date.now();
-      const tick = setInterval(() => { label.textContent = `Stop (${((Date.now() - began) / 1000).toFixed(0)} s)`; }, 250);
+      const parts = [],
+        began = Date.now();
+      const tick = setInterval(() => {
+        label.textContent = `Stop (${((Date.now() - began) / 1000).toFixed(0)} s)`;
+      }, 250);
       recording.addEventListener("dataavailable", (event) => parts.push(event.data));
       recording.addEventListener("stop", () => {
         clearInterval(tick);
@@ -161,7 +191,11 @@ export function presets() {
     button.firstChild.textContent = preset.name;
     button.lastChild.textContent = preset.about;
     button.addEventListener("click", async () => {
-      try { replaceLanes((await post("/api/direction", { text: preset.text })).lanes); } catch (error) { complain(error); }
+      try {
+        replaceLanes((await post("/api/direction", { text: preset.text })).lanes);
+      } catch (error) {
+        complain(error);
+      }
     });
     list.append(button);
   }
@@ -184,7 +218,10 @@ export function options() {
     help.textContent = option.help;
     label.append(field, help);
     field.addEventListener("change", () => {
-      if (!field.checkValidity() || field.value === "") { field.value = project.options[option.name] ?? option.default; return; }
+      if (!field.checkValidity() || field.value === "") {
+        field.value = project.options[option.name] ?? option.default;
+        return;
+      }
       project.options[option.name] = option.kind === "number" ? Number(field.value) : field.value;
       tell("options");
     });

@@ -8,7 +8,9 @@ function show(text, kind, seconds) {
   box.className = kind;
   box.hidden = false;
   clearTimeout(timer);
-  timer = setTimeout(() => { box.hidden = true; }, seconds * 1000);
+  timer = setTimeout(() => {
+    box.hidden = true;
+  }, seconds * 1000);
 }
 
 export const complain = (error) => {
@@ -17,4 +19,6 @@ export const complain = (error) => {
 };
 export const mention = (text) => show(text, "good", 4);
 
-box.querySelector("button").addEventListener("click", () => { box.hidden = true; });
+box.querySelector("button").addEventListener("click", () => {
+  box.hidden = true;
+});

@@ -7,17 +7,25 @@ import { complain } from "./notice.js";
 const canvas = document.getElementById("frame");
 const playButton = document.getElementById("play");
 const voice = new Audio();
-let playing = false, startedAt = 0, startedFrom = 0;
+let playing = false,
+  startedAt = 0,
+  startedFrom = 0;
 
 /** Everything the server needs to know to draw or make what is on the page. */
 export const take = (at = project.at) => ({
-  portrait: project.portrait.key, speech: project.speech?.key ?? null,
-  lanes: project.lanes, options: project.options, at,
+  portrait: project.portrait.key,
+  speech: project.speech?.key ?? null,
+  lanes: project.lanes,
+  options: project.options,
+  at,
 });
 
 /** The same for a still: the emotion of the keyframe that is edited, for all faces or the chosen one. */
 export const still = (full = false) => ({
-  portrait: project.portrait.key, emotion: emotionKey(), face: project.options.face ?? null, full,
+  portrait: project.portrait.key,
+  emotion: emotionKey(),
+  face: project.options.face ?? null,
+  full,
 });
 
 const draw = latest(async () => {
@@ -47,7 +55,11 @@ function now() {
 async function run() {
   while (playing) {
     const at = now();
-    if (at >= duration() - 0.5 / fps() || voice.ended) { pause(); moveTo(0); return; }
+    if (at >= duration() - 0.5 / fps() || voice.ended) {
+      pause();
+      moveTo(0);
+      return;
+    }
     moveTo(at);
     await draw();
     await new Promise(requestAnimationFrame);
@@ -93,10 +105,16 @@ const clock = document.getElementById("clock");
 const digits = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(2).padStart(5, "0")}`;
 
 export function watch() {
-  on("portrait speech lanes options mode", () => { draw(); });
-  on("at", () => { if (!playing && project.mode === "talk") draw(); });
+  on("portrait speech lanes options mode", () => {
+    draw();
+  });
+  on("at", () => {
+    if (!playing && project.mode === "talk") draw();
+  });
   on("mode", pause);
-  on("at speech setup", () => { clock.textContent = `${digits(project.at)} / ${digits(duration())}`; });
+  on("at speech setup", () => {
+    clock.textContent = `${digits(project.at)} / ${digits(duration())}`;
+  });
   on("speech", () => {
     pause();
     voice.src = project.speech ? `/api/speech/${project.speech.key}` : "";
@@ -115,12 +133,16 @@ export function watch() {
 /** While the button is held, the photo itself is shown. */
 function compare(button) {
   const photo = new Image();
-  on("portrait", () => { photo.src = `/api/portrait/${project.portrait.key}`; });
+  on("portrait", () => {
+    photo.src = `/api/portrait/${project.portrait.key}`;
+  });
   const show = () => {
     pause();
     canvas.getContext("2d").drawImage(photo, 0, 0, canvas.width, canvas.height);
   };
-  const hold = (event) => { if (event.key === undefined || event.key === " " || event.key === "Enter") show(); };
+  const hold = (event) => {
+    if (event.key === undefined || event.key === " " || event.key === "Enter") show();
+  };
   for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, hold);
   for (const name of ["pointerup", "pointerleave", "keyup", "blur"]) button.addEventListener(name, () => draw());
 }
@@ -131,7 +153,9 @@ async function keepFrame() {
     const name = project.portrait.name.replace(/\.[^.]*$/, "");
     if (project.mode === "still") keep(await picture("/api/restyle", still(true)), `${name}-restyled.png`);
     else keep(await picture("/api/still", take()), `${name}-${project.at.toFixed(2)}s.png`);
-  } catch (error) { complain(error); }
+  } catch (error) {
+    complain(error);
+  }
 }
 
 /** Hand a file to the browser's downloads. */

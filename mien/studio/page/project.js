@@ -3,12 +3,19 @@
 
 export const changes = new EventTarget();
 export const project = {
-  setup: null, portrait: null, speech: null, options: {}, lanes: null, drawn: {},
+  setup: null,
+  portrait: null,
+  speech: null,
+  options: {},
+  lanes: null,
+  drawn: {},
   mode: "talk", // or "still": one picture in one emotion
-  at: 0, selected: null, // {lane: "emotion" | "blinks" | key of a curve, index}
+  at: 0,
+  selected: null, // {lane: "emotion" | "blinks" | key of a curve, index}
 };
 
-const past = [], future = [];
+const past = [],
+  future = [];
 let merging = null;
 
 export const tell = (what) => changes.dispatchEvent(new Event(what));
@@ -19,18 +26,26 @@ const copy = (value) => JSON.parse(JSON.stringify(value));
 export function edit(change, merge = null) {
   const before = copy(project.lanes);
   change(project.lanes);
-  if (merge === null || merge !== merging) { past.push(before); future.length = 0; }
+  if (merge === null || merge !== merging) {
+    past.push(before);
+    future.length = 0;
+  }
   merging = merge;
   tell("lanes");
 }
 
 /** The next edit is a new one, even if it is of the same slider. */
-export const settle = () => { merging = null; };
+export const settle = () => {
+  merging = null;
+};
 
 /** Take over lanes that are not an edit of the present ones: a preset, a file, typed text. */
 export function replaceLanes(lanes, merge = null) {
   project.selected = null;
-  edit((now) => { for (const key of Object.keys(now)) delete now[key]; Object.assign(now, copy(lanes)); }, merge);
+  edit((now) => {
+    for (const key of Object.keys(now)) delete now[key];
+    Object.assign(now, copy(lanes));
+  }, merge);
 }
 
 function step(from, to) {
@@ -73,13 +88,20 @@ export function nameOf(key) {
 export function activeIndex(lane, times) {
   if (project.selected?.lane === lane && project.selected.index < times.length) return project.selected.index;
   let index = 0;
-  times.forEach((time, i) => { if (time <= project.at + 1e-3) index = i; });
+  times.forEach((time, i) => {
+    if (time <= project.at + 1e-3) index = i;
+  });
   return index;
 }
 
 export const emotionKey = () => {
   const keys = project.lanes.emotion;
-  return keys[activeIndex("emotion", keys.map((key) => key.at))];
+  return keys[
+    activeIndex(
+      "emotion",
+      keys.map((key) => key.at),
+    )
+  ];
 };
 
 export const curveOf = (key) => project.lanes.curves[key] ?? [[0, controlOf(key).default]];
@@ -87,11 +109,19 @@ export const curveOf = (key) => project.lanes.curves[key] ?? [[0, controlOf(key)
 /** The control's number where it is edited. */
 export function valueOf(key) {
   const keys = curveOf(key);
-  return keys[activeIndex(key, keys.map(([time]) => time))][1];
+  return keys[
+    activeIndex(
+      key,
+      keys.map(([time]) => time),
+    )
+  ][1];
 }
 
 export function setValue(key, value, merge) {
-  const index = activeIndex(key, curveOf(key).map(([time]) => time));
+  const index = activeIndex(
+    key,
+    curveOf(key).map(([time]) => time),
+  );
   edit((lanes) => {
     lanes.curves[key] ??= [[0, controlOf(key).default]];
     lanes.curves[key][index][1] = value;
@@ -101,17 +131,28 @@ export function setValue(key, value, merge) {
 /** A new keyframe; one at (nearly) the same time is taken instead. Returns its index. */
 export function addCurveKey(key, seconds, value) {
   const keys = curveOf(key).map((pair) => [...pair]);
-  const index = insertAt(keys.map(([time]) => time), seconds);
+  const index = insertAt(
+    keys.map(([time]) => time),
+    seconds,
+  );
   if (index.exists) keys[index.at][1] = value;
   else keys.splice(index.at, 0, [seconds, value]);
-  edit((lanes) => { lanes.curves[key] = keys; });
+  edit((lanes) => {
+    lanes.curves[key] = keys;
+  });
   select(key, index.at);
 }
 
 export function addEmotionKey(seconds) {
   const keys = project.lanes.emotion;
-  const index = insertAt(keys.map((key) => key.at), seconds);
-  if (!index.exists) edit((lanes) => { lanes.emotion.splice(index.at, 0, { ...keys[index.at - 1], at: seconds }); });
+  const index = insertAt(
+    keys.map((key) => key.at),
+    seconds,
+  );
+  if (!index.exists)
+    edit((lanes) => {
+      lanes.emotion.splice(index.at, 0, { ...keys[index.at - 1], at: seconds });
+    });
   select("emotion", index.at);
 }
 
@@ -122,7 +163,10 @@ export function addBlink(seconds) {
     lanes.blinks.push({ at: seconds, duration: project.setup.controls["blink.duration"].default, side: "both" });
     lanes.blinks.sort((a, b) => a.at - b.at);
   });
-  select("blinks", project.lanes.blinks.findIndex((blink) => blink.at === seconds));
+  select(
+    "blinks",
+    project.lanes.blinks.findIndex((blink) => blink.at === seconds),
+  );
 }
 
 function insertAt(times, seconds) {

@@ -6,10 +6,16 @@ import { pause, take } from "./preview.js";
 import { on, project } from "./project.js";
 
 const $ = (selector) => document.querySelector(selector);
-const button = $("#render"), card = $(".job"), video = $("#result"), tools = $("#result-tools");
+const button = $("#render"),
+  card = $(".job"),
+  video = $("#result"),
+  tools = $("#result-tools");
 let job = null;
 
-const pausing = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+const pausing = (milliseconds) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
 
 function left({ state, ahead, seconds_left: seconds, rate }) {
   if (state === "waiting") return ahead ? `waiting for ${ahead} before it` : "waiting";
@@ -18,8 +24,10 @@ function left({ state, ahead, seconds_left: seconds, rate }) {
 }
 
 function show(report) {
-  const { state, stage, done, total } = report, bar = card.querySelector("progress");
-  card.querySelector(".what").textContent = state === "waiting" ? "In the queue" : stage === "render" ? "Rendering" : "Getting ready";
+  const { state, stage, done, total } = report,
+    bar = card.querySelector("progress");
+  card.querySelector(".what").textContent =
+    state === "waiting" ? "In the queue" : stage === "render" ? "Rendering" : "Getting ready";
   card.querySelector(".left").textContent = left(report);
   if (stage === "render" && total) bar.value = done / total;
   else bar.removeAttribute("value");
@@ -42,7 +50,9 @@ async function render() {
     if (report.state === "failed") throw new Error(report.error);
     if (report.state === "done") present(report);
     else mention("The render was cancelled");
-  } catch (error) { complain(error); }
+  } catch (error) {
+    complain(error);
+  }
   job = null;
   card.hidden = true;
   refresh();
@@ -70,8 +80,12 @@ function refresh() {
 
 export function watch() {
   button.addEventListener("click", render);
-  card.querySelector(".cancel").addEventListener("click", () => { if (job) remove(`/api/render/${job}`).catch(complain); });
+  card.querySelector(".cancel").addEventListener("click", () => {
+    if (job) remove(`/api/render/${job}`).catch(complain);
+  });
   $("#back").addEventListener("click", back);
   on("portrait speech setup", refresh);
-  on("lanes portrait speech options at", () => { if (!video.hidden) back(); });
+  on("lanes portrait speech options at", () => {
+    if (!video.hidden) back();
+  });
 }

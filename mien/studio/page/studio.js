@@ -2,26 +2,45 @@
 
 import { get, post } from "./api.js";
 import * as controls from "./controls.js";
+import * as direction from "./direction.js";
 import * as media from "./media.js";
 import { complain } from "./notice.js";
 import * as preview from "./preview.js";
-import { canRedo, canUndo, duration, fps, moveTo, on, project, redo, removeKey, select, tell, undo } from "./project.js";
+import {
+  canRedo,
+  canUndo,
+  duration,
+  fps,
+  moveTo,
+  on,
+  project,
+  redo,
+  removeKey,
+  select,
+  tell,
+  undo,
+} from "./project.js";
 import * as render from "./render.js";
 import * as timeline from "./timeline.js";
 
-const undoButton = document.getElementById("undo"), redoButton = document.getElementById("redo");
+const undoButton = document.getElementById("undo"),
+  redoButton = document.getElementById("redo");
 
 function history() {
   undoButton.addEventListener("click", undo);
   redoButton.addEventListener("click", redo);
-  on("lanes", () => { undoButton.disabled = !canUndo(); redoButton.disabled = !canRedo(); });
+  on("lanes", () => {
+    undoButton.disabled = !canUndo();
+    redoButton.disabled = !canRedo();
+  });
 }
 
 /** Keys that work wherever nothing is typed. */
 function keyboard(event) {
   const typing = event.target.closest("textarea, select, dialog, input:not([type=range])");
   if (typing) return;
-  const control = event.ctrlKey || event.metaKey, letter = event.key.toLowerCase();
+  const control = event.ctrlKey || event.metaKey,
+    letter = event.key.toLowerCase();
   if (control && letter === "z") (event.shiftKey ? redo : undo)();
   else if (control && letter === "y") redo();
   else if (control || event.altKey) return;
@@ -45,7 +64,9 @@ function modes() {
     });
     on("mode", () => tab.setAttribute("aria-pressed", String(project.mode === tab.value)));
   }
-  on("mode", () => { document.body.classList.toggle("still", project.mode === "still"); });
+  on("mode", () => {
+    document.body.classList.toggle("still", project.mode === "still");
+  });
 }
 
 async function begin() {
@@ -57,9 +78,11 @@ async function begin() {
   controls.build();
   media.presets();
   media.options();
-  for (const part of [media, preview, render, timeline]) part.watch();
+  for (const part of [direction, media, preview, render, timeline]) part.watch();
   document.addEventListener("keydown", keyboard);
-  window.addEventListener("beforeunload", (event) => { if (canUndo()) event.preventDefault(); });
+  window.addEventListener("beforeunload", (event) => {
+    if (canUndo()) event.preventDefault();
+  });
   tell("setup");
   tell("lanes");
   moveTo(0);

@@ -4,14 +4,28 @@
 import { make } from "./controls.js";
 import { blinkKeys, curveKeys, emotionKeys, lanes, onGrid } from "./keyframes.js";
 import {
-  drawCurve, drawEmotion, drawing, drawRuler, drawVoice, HEADER, MARGIN, secondsAt, valueAt, width, xOf, zoom, zoomBy,
+  drawCurve,
+  drawEmotion,
+  drawing,
+  drawRuler,
+  drawVoice,
+  HEADER,
+  MARGIN,
+  secondsAt,
+  valueAt,
+  width,
+  xOf,
+  zoom,
+  zoomBy,
 } from "./painting.js";
 import { seek } from "./preview.js";
 import { addBlink, addCurveKey, addEmotionKey, controlOf, nameOf, on, project, select } from "./project.js";
 
 const ALWAYS = ["lips.gain", "regions.brows", "head.yaw"]; // lanes that are there from the start
 const $ = (selector, root = document) => root.querySelector(selector);
-const rows = $(".timeline .rows"), scroll = $(".timeline .scroll"), line = $(".timeline .playhead");
+const rows = $(".timeline .rows"),
+  scroll = $(".timeline .scroll"),
+  line = $(".timeline .playhead");
 const shownLanes = new Set(ALWAYS);
 
 function lane(kind, name, height) {
@@ -32,7 +46,8 @@ function buildTop() {
   drawRuler(ruler);
   const voice = lane("voice", project.speech?.name ?? "Voice", 68);
   drawVoice(voice);
-  if (project.speech?.source) voice.header.append(make("small", {}, HEARD[project.speech.source] ?? project.speech.source));
+  if (project.speech?.source)
+    voice.header.append(make("small", {}, HEARD[project.speech.source] ?? project.speech.source));
   for (const row of [ruler, voice]) {
     row.track.addEventListener("pointerdown", (event) => {
       const go = (now) => seek(secondsAt(now.clientX, row));
@@ -46,7 +61,10 @@ function buildTop() {
 }
 
 const HEARD = {
-  text: "phones from the text", recognised: "phones recognised", acoustic: "lips follow the sound", silent: "nobody speaks",
+  text: "phones from the text",
+  recognised: "phones recognised",
+  acoustic: "lips follow the sound",
+  silent: "nobody speaks",
 };
 
 function build() {
@@ -59,10 +77,15 @@ function build() {
   lanes.set("emotion", emotion);
   drawEmotion(emotion);
   emotionKeys(emotion);
-  emotion.track.addEventListener("click", (event) => { const at = timeAt(event, emotion); addEmotionKey(at); seek(at); });
+  emotion.track.addEventListener("click", (event) => {
+    const at = timeAt(event, emotion);
+    addEmotionKey(at);
+    seek(at);
+  });
 
   for (const key of curveLanes()) {
-    const row = lane("curve", nameOf(key), 36), control = controlOf(key);
+    const row = lane("curve", nameOf(key), 36),
+      control = controlOf(key);
     row.header.title = control.help;
     row.header.append(make("small", {}, `${control.low} to ${control.high} ${control.unit}`.replace("-", "−")));
     lanes.set(key, row);
@@ -75,13 +98,21 @@ function build() {
     });
   }
 
-  const control = project.setup.controls["blink.duration"], blinks = lane("blinks", "Single blinks", 28);
+  const control = project.setup.controls["blink.duration"],
+    blinks = lane("blinks", "Single blinks", 28);
   lanes.set("blinks", blinks);
   drawing(blinks);
   blinkKeys(blinks);
-  blinks.track.addEventListener("click", (event) => { const at = timeAt(event, blinks); addBlink(at); seek(at + control.default / 2); });
+  blinks.track.addEventListener("click", (event) => {
+    const at = timeAt(event, blinks);
+    addBlink(at);
+    seek(at + control.default / 2);
+  });
   placePlayhead();
-  if (focused) rows.querySelector(`.key[data-lane="${focused.lane}"][data-index="${focused.index}"]`)?.focus({ preventScroll: true });
+  if (focused)
+    rows
+      .querySelector(`.key[data-lane="${focused.lane}"][data-index="${focused.index}"]`)
+      ?.focus({ preventScroll: true });
 }
 
 /** In the order in which the server lists the controls: those shown from the start, used, or asked for. */
@@ -91,7 +122,9 @@ function curveLanes() {
 
 function allCurves() {
   const keys = Object.keys(project.setup.controls).filter((key) => /^(lips|blink\.rate|head|gaze|regions)/.test(key));
-  return keys.flatMap((key) => (key === "regions.gain" ? project.setup.regions.map((region) => `regions.${region}`) : [key]));
+  return keys.flatMap((key) =>
+    key === "regions.gain" ? project.setup.regions.map((region) => `regions.${region}`) : [key],
+  );
 }
 
 function placePlayhead() {
@@ -104,21 +137,28 @@ function oncePerFrame(work) {
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => { asked = false; work(); });
+    requestAnimationFrame(() => {
+      asked = false;
+      work();
+    });
   };
 }
 
 export function watch() {
-  const lanesAgain = oncePerFrame(build), allAgain = oncePerFrame(buildTop);
+  const lanesAgain = oncePerFrame(build),
+    allAgain = oncePerFrame(buildTop);
   on("speech heard", allAgain);
   on("lanes drawn", lanesAgain);
-  on("selected", () => rows.querySelectorAll(".key").forEach(({ dataset, classList }) => {
-    const { lane: laneKey, index } = project.selected ?? {};
-    classList.toggle("selected", dataset.lane === laneKey && Number(dataset.index) === index);
-  }));
+  on("selected", () =>
+    rows.querySelectorAll(".key").forEach(({ dataset, classList }) => {
+      const { lane: laneKey, index } = project.selected ?? {};
+      classList.toggle("selected", dataset.lane === laneKey && Number(dataset.index) === index);
+    }),
+  );
   on("at", () => {
     placePlayhead();
-    const x = xOf(project.at), seen = scroll.clientWidth - HEADER;
+    const x = xOf(project.at),
+      seen = scroll.clientWidth - HEADER;
     if (zoom() > 1 && (x < scroll.scrollLeft + MARGIN || x > scroll.scrollLeft + seen - 20)) scroll.scrollLeft = x - 40;
   });
   new ResizeObserver(allAgain).observe(scroll);
@@ -126,9 +166,14 @@ export function watch() {
 
   const adder = $("#add-lane");
   for (const key of allCurves()) {
-    const group = { lips: "Lips", blink: "Blinks", head: "Head", gaze: "Gaze", regions: "Face parts" }[key.split(".")[0]];
+    const group = { lips: "Lips", blink: "Blinks", head: "Head", gaze: "Gaze", regions: "Face parts" }[
+      key.split(".")[0]
+    ];
     let options = adder.querySelector(`optgroup[label="${group}"]`);
-    if (!options) { options = make("optgroup", { label: group }); adder.append(options); }
+    if (!options) {
+      options = make("optgroup", { label: group });
+      adder.append(options);
+    }
     options.append(new Option(nameOf(key), key));
   }
   adder.addEventListener("change", () => {
@@ -137,13 +182,23 @@ export function watch() {
     build();
     scroll.scrollTop = scroll.scrollHeight;
   });
-  $("#zoom-in").addEventListener("click", () => { zoomBy(1.6); buildTop(); });
-  $("#zoom-out").addEventListener("click", () => { zoomBy(1 / 1.6); buildTop(); });
-  scroll.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey) return;
-    event.preventDefault();
-    zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2);
+  $("#zoom-in").addEventListener("click", () => {
+    zoomBy(1.6);
     buildTop();
-  }, { passive: false });
+  });
+  $("#zoom-out").addEventListener("click", () => {
+    zoomBy(1 / 1.6);
+    buildTop();
+  });
+  scroll.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2);
+      buildTop();
+    },
+    { passive: false },
+  );
   buildTop();
 }
