@@ -175,6 +175,18 @@ def test_a_wide_open_jaw_shows_teeth_and_tongue(photo) -> None:
     assert ((redness < 1.3) & (brightness > 120))[darkest:].any(), "no lower teeth"
 
 
+def test_teeth_end_in_a_gum_that_follows_their_outline(photo) -> None:
+    rig, mouth = load_rig(), photo[1]._mouth
+    drawn = {tuple(triangle) for triangle in mouth._triangles.tolist()}
+    for row in ("upper", "lower"):
+        assert {tuple(triangle) for triangle in rig.triangles[rig.triangle_parts[f"gum_{row}"]].tolist()} <= drawn
+    teeth = mouth._upper_teeth  # first row behind the biting edge, 32 columns a tooth
+    gum = (teeth[..., 0] > 1.4 * teeth[..., 2]).sum(0).reshape(14, 32)
+    assert (gum[:, :3].min(1) > gum[:, 15:17].max(1) + 2).all()
+    assert gum.max() < 0.3 * len(teeth)
+    assert teeth[: len(teeth) // 2].min() > 0.6
+
+
 def test_the_iris_follows_the_gaze_and_keeps_its_width(renderer: WarpRenderer, portrait: Portrait) -> None:
     def dark_columns(frame: Frame) -> np.ndarray:
         x, y = portrait.landmarks[473, :2].round().astype(int)

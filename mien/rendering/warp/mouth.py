@@ -71,6 +71,8 @@ class MouthLayer:
         kind = np.zeros(len(parts), np.float32)
         for index, name in enumerate(PARTS):
             triangles.append(rig.triangles[rig.triangle_parts[name]])
+            if name.startswith("teeth"):
+                triangles.append(rig.triangles[rig.triangle_parts[name.replace("teeth", "gum")]])
             vertices = rig.parts[name]
             kind[vertices] = index
             depth = parts[vertices, 2].max() - parts[vertices, 2]
@@ -225,9 +227,13 @@ def _soften(texture: Frame) -> Array:
     """A tooth texture as factors of white, gaps between teeth made faint, first row at v = 0; ``(h, w, 3)``."""
     values = texture.astype(np.float32) / 255
     colour, alpha = values[..., :3], values[..., 3:]
-    rows = (colour * alpha).sum(1, keepdims=True) / np.maximum(alpha.sum(1, keepdims=True), 1e-6)
+    red = (colour[..., :1] - colour[..., 1:2]) / np.maximum(colour[..., :1], 0.1)
+    gum = np.clip((red - 0.08) / 0.25, 0, 1)
+    tooth = alpha * (1 - gum)
+    rows = (colour * tooth).sum(1, keepdims=True) / np.maximum(tooth.sum(1, keepdims=True), 1e-6)
     colour = rows + (colour - rows) * _TOOTH_CONTRAST * alpha
-    return np.ascontiguousarray(colour[::-1] / np.percentile(colour, 90))
+    colour /= np.percentile(colour[tooth[..., 0] > 0.5], 90)
+    return np.ascontiguousarray((colour + (_GUM - colour) * gum)[::-1])
 
 
 @compiled
