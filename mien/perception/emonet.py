@@ -310,7 +310,7 @@ class EmoNetReader:
 
     def __init__(self, network: EmoNet, engine: Engine = "auto") -> None:
         self.config = network.config
-        self._network = fast(network, engine, keep=("emo_fc_2",))
+        self._network = fast(network, engine, keep=("emo_fc_2",), openvino=True)
         self.engine = engine_of(self._network)
 
     def __call__(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import needs_torch
-from mien.pipelines.bench_engines import EngineBench, compare
+from mien.pipelines.bench_engines import EngineBench, advice, compare
 from mien.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def bench_emonet(options: BenchOptions, progress: Progress) -> EngineBench:
         reader = EmoNetReader(network, engine)
         return lambda run: reader.raw(crops[run : run + 1])
 
-    return EngineBench(torch.get_num_threads(), compare("EmoNet", make, _loss, options.repeats, progress))
+    rows = compare("EmoNet", make, _loss, options.repeats, progress, openvino=True)
+    return EngineBench(torch.get_num_threads(), rows, advice())
 
 
 def _loss(exact: Sequence[Any], near: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""A network in float32, bfloat16 and int8 in one run: what each engine gives in speed and takes in quality."""
+"""A network in float32, bfloat16, int8 and OpenVINO in one run: what each gives in speed and takes in quality."""
 
 from __future__ import annotations
 
@@ -39,10 +39,17 @@ class EngineRow:
 
 @dataclass(frozen=True)
 class EngineBench:
-    """What was measured, and on how many processor cores."""
+    """What was measured.
+
+    Attributes:
+        threads: processor cores.
+        engines: a row for each.
+        advice: what to install for more, or nothing.
+    """
 
     threads: int
     engines: list[EngineRow]
+    advice: str = ""
 
     @property
     def rows(self) -> list[BenchRow]:
@@ -61,15 +68,28 @@ class EngineBench:
             f"| {r.spread:.0%} | {r.loss} |"
             for r in self.engines
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(["", self.advice] if self.advice else [])])
 
 
-def engines_to_compare() -> list[Engine]:
+def engines_to_compare(*, openvino: bool = False) -> list[Engine]:
     """float32, and what this processor has hardware for or takes."""
     from mien.engine import best_engine, has_fast_bfloat16
 
-    others: list[tuple[Engine, bool]] = [("bfloat16", has_fast_bfloat16()), ("int8", best_engine() == "int8")]
+    others: list[tuple[Engine, bool]] = [
+        ("bfloat16", has_fast_bfloat16()),
+        ("int8", best_engine() == "int8"),
+        ("openvino", best_engine(openvino=openvino) == "openvino"),
+    ]
     return ["float32", *(engine for engine, here in others if here)]
+
+
+def advice() -> str:
+    """What to install where a network that OpenVINO computes would gain by it, or nothing."""
+    from mien.engine import best_engine, has_openvino
+
+    if best_engine() != "int8" or has_openvino():
+        return ""
+    return "OpenVINO is faster on this processor: pip install openvino"
 
 
 def compare(
@@ -81,6 +101,7 @@ def compare(
     pictures: int = 1,
     *,
     int8: bool = True,
+    openvino: bool = False,
 ) -> list[EngineRow]:
     """Time the engines in turn.
 
@@ -92,10 +113,11 @@ def compare(
         progress: told of.
         pictures: that a run draws.
         int8: whether this network takes int8 by itself.
+        openvino: whether it takes OpenVINO by itself.
     """
     from mien.engine import best_engine
 
-    jobs = {engine: make(engine) for engine in engines_to_compare()}
+    jobs = {engine: make(engine) for engine in engines_to_compare(openvino=openvino)}
     seconds: dict[Engine, list[float]] = {engine: [] for engine in jobs}
     answers: dict[Engine, list[Any]] = {engine: [] for engine in jobs}
     for run in track(range(-1, repeats), progress, name, repeats + 1):
@@ -106,7 +128,7 @@ def compare(
                 seconds[engine].append(time.perf_counter() - start)
                 answers[engine].append(answer)
     middles = {engine: middle_and_spread(times) for engine, times in seconds.items()}
-    chosen, plain = best_engine(int8=int8), middles["float32"][0]
+    chosen, plain = best_engine(int8=int8, openvino=openvino), middles["float32"][0]
     return [
         EngineRow(
             name, engine, engine == chosen, pictures / middle, plain / middle, spread,

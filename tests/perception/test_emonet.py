@@ -5,8 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from reference import Reference
+from reference import DATA, NEUTRAL_PORTRAITS, Reference
 
+from mien.engine import has_openvino
 from mien.errors import FormatError, InputError
 from mien.perception.emonet import (
     LABELS_5,
@@ -47,12 +48,32 @@ def test_numbers_are_those_of_the_official_network(name):
             assert reference.relative_error(part + suffix, getattr(output, part).numpy()) < 1e-5, part
 
 
+def portraits() -> np.ndarray:
+    """The middle of pictures of people, ``(N, 256, 256, 3)``."""
+    import cv2
+
+    from mien.media.image import read_image
+
+    pictures = [read_image(DATA / "portraits" / name) for name in NEUTRAL_PORTRAITS]
+    sides = [min(picture.shape[:2]) for picture in pictures]
+    corners = [((p.shape[0] - side) // 2, (p.shape[1] - side) // 2) for p, side in zip(pictures, sides, strict=True)]
+    squares = [p[y : y + side, x : x + side] for p, side, (y, x) in zip(pictures, sides, corners, strict=True)]
+    return np.stack([cv2.resize(square, (256, 256), interpolation=cv2.INTER_AREA) for square in squares])
+
+
 @pytest.mark.parametrize("name", ["emonet_8", "emonet_5"])
-@pytest.mark.parametrize("engine", ["bfloat16", "int8"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "bfloat16",
+        "int8",
+        pytest.param("openvino", marks=pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")),
+    ],
+)
 def test_fewer_bits_say_nearly_the_same(engine, name):
     network, reference = official(name)
     pictures = np.concatenate([reference.input("image"), reference.input("image2")])
-    crops = np.round(pictures.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    crops = np.concatenate([np.round(pictures.transpose(0, 2, 3, 1) * 255).astype(np.uint8), portraits()])
     exact, quick = (EmoNetReader(network, each).raw(crops) for each in ("float32", engine))
     largest = np.abs(exact).max()  # these weights speak in tens of thousands; of 1 it would be
     assert np.abs(quick - exact)[:, -2:].max() / largest < 0.01
