@@ -10,8 +10,10 @@ Where much was drawn nothing of the old picture is left.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -119,7 +121,7 @@ class Coding:
     @property
     def x264(self) -> str:
         """x264's parameters. Of a film it shall keep what was filmed, not what looks best at this size."""
-        return "annexb=0" + (":psy=0:aq-mode=0:mbtree=0:chroma-qp-offset=-3" if self.filmed else "")
+        return "annexb=0" + (":psy=0:aq-mode=0:mbtree=0:chroma-qp-offset=-3" if self.filmed else _instructions())
 
     def describe(self, stream: Any) -> None:
         """Set up a stream that has not begun."""
@@ -130,6 +132,20 @@ class Coding:
         context.color_trc, context.color_range = self.transfer, self.color_range
         if self.aspect != 1:
             context.sample_aspect_ratio = self.aspect
+
+
+@cache
+def _instructions() -> str:
+    """Processors with AVX-512 shall do without: x264's macroblock tree then reads memory that nobody has written.
+
+    The same pictures would be other packets from run to run, in sizes that are no multiple of 256 pixels.
+    """
+    from llvmlite.binding import get_host_cpu_features
+
+    with suppress(RuntimeError):  # where LLVM cannot tell
+        if get_host_cpu_features().get("avx512f"):
+            return ":asm=avx2,fma3,bmi2"
+    return ""
 
 
 def handed_over(item: Frame | Redrawn) -> Any:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -391,3 +394,30 @@ def test_progress_sees_every_frame(tmp_path: Path) -> None:
 
     write_video(tmp_path / "a.mp4", scenes(7), 25, progress=Counting(), n_frames=7)
     assert seen == [("video", 7)] and done == 7
+
+
+ENCODE = """
+import sys
+import numpy as np
+from mien.media.video import write_video
+from scipy.ndimage import gaussian_filter, shift
+
+rng = np.random.default_rng(0)
+cloud = np.asarray(gaussian_filter(rng.normal(size=(176, 176, 3)), (3, 3, 0)) * 900 + 128)
+noise = rng.normal(size=(160, 160, 3)) * 3
+frames = []
+for i in range(120):
+    moved = shift(cloud, (3 * np.sin(i / 9), 3 * np.cos(i / 7), 0), order=1, mode="nearest")[8:-8, 8:-8]
+    frames.append(np.clip(moved + np.roll(noise, 7 * i, 0), 0, 255).astype(np.uint8))
+write_video(sys.argv[1], frames, 25)
+"""
+
+
+def test_what_lies_in_memory_beforehand_does_not_get_into_the_packets(tmp_path: Path) -> None:
+    made = []
+    for filling in ("1", "85"):
+        path = tmp_path / f"{filling}.mp4"
+        run = [sys.executable, "-c", ENCODE, str(path)]
+        subprocess.run(run, check=True, env={**os.environ, "MALLOC_PERTURB_": filling})
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
