@@ -110,6 +110,17 @@ def test_a_lid_that_is_nearly_down_unfolds_little_skin() -> None:
     assert 0 < unfolded(4) < 0.5 * unfolded(14)
 
 
+def test_an_eye_of_a_few_pixels_is_left_to_the_warp() -> None:
+    rng, still = np.random.default_rng(1), np.zeros(2, np.float32)
+    photo = rng.integers(60, 200, (100, 100, 3), np.uint8)
+    iris = np.array([[50, 50], [56, 50], [50, 44], [44, 50], [50, 56]], np.float32)
+    for height, drawn_anew in ((3.5, False), (10, True)):
+        eye, drawn = EyeLayer(photo, opening(height), iris), np.full_like(photo, 60)
+        eye.draw(drawn, opening(height), np.eye(2, dtype=np.float32), still + 50, still, still, 1.0, 0.0)
+        assert eye.usable
+        assert (drawn[50, 45:56] != 60).any() == drawn_anew
+
+
 def test_a_line_between_shut_lids_is_no_eye_however_it_is_tilted() -> None:
     photo, iris = np.full((100, 100, 3), 150, np.uint8), np.full((5, 2), 50, np.float32)
     assert not EyeLayer(photo, opening(1, tilt=0.3), iris).usable

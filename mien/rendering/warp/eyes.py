@@ -23,6 +23,7 @@ _IRIS_EDGE = (1.0, 1.14)  # the iris fades into the white between these radii
 _NO_SKIN = (0.72, 1.25)  # brightness beside an eye outside these shares of the usual is brow, frame or gloss
 _SQUINT, _DIM = 0.3, 0.6  # lids more closed than this darken the eye behind them, by so much when all but closed
 _SHUT, _AWAKE = 0.04, 0.2  # area over squared width of an opening that shows no eye, and whose lid unfolds in full
+_SMALL = 3.0, 4.5  # pixels: eyes up to this height on average are only warped with the photo, larger ones drawn anew
 _SHADOW = 0.35  # how much the upper lid darkens the eye right below its edge
 
 
@@ -72,6 +73,7 @@ class EyeLayer:
         self._upper_first = contour[: half + 1, 1].mean() < contour[half:, 1].mean()
         self._upper_rest, _ = _edges(contour, self._upper_first, 0, picture.shape[1])
         self._lashes = _lashes(picture, self._lid, self._upper_rest, contour)
+        self._clear = float(np.interp(opening * self._width, _SMALL, (0, 1)))
         # A lid that is nearly down has hardly any skin left to unfold.
         self._folded = min(opening / _AWAKE, 1.0)
         # Shaded skin is warmer: it takes more of the colours that it has less of.
@@ -132,7 +134,7 @@ class EyeLayer:
         opacity: float,
         closed: float,
     ) -> None:
-        """Draw the eye into the opening.
+        """Draw the eye into the opening; the less of it, the fewer pixels the photo has told what it looks like.
 
         Args:
             out: the output picture, changed in place.
@@ -159,7 +161,7 @@ class EyeLayer:
             self._iris,
             self._upper_rest,
             shadow,
-            opacity,
+            opacity * self._clear,
             1.0 - _DIM * min(max((closed - _SQUINT) / (1 - _SQUINT), 0.0), 1.0),
         )
 
