@@ -7,7 +7,8 @@ the lip gain going to a half and to twice, in three steps each. The renderer say
 last step: how far their gap really changed against the clip of defaults (mean, temporal deviation, in the natural
 deviations of the leakage matrix), what each pair of eyes says of it, and the root mean square of what it is wrong by in
 single frames, in thousandths of the face height. Flow is read as the matrix reads it, from step to step ("flow"), and
-from the clip of defaults to the last step at once ("at once").
+from the clip of defaults to the last step at once ("at once"). "leaking" is a sadness that opens the lips, as no
+control should. The last line says how these portraits, by themselves, would weigh what flow sees (least squares).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from mien import metrics
 from mien.direction import Direction
 from mien.evaluation.control import FPS, HELD, head_of, voice_of
-from mien.evaluation.flow import lip_parting
+from mien.evaluation.flow import PARTING, lip_motion
 from mien.evaluation.leakage import NATURAL
 from mien.evaluation.observer import Observer
 from mien.media.image import read_image
@@ -39,6 +40,7 @@ SWEEPS: dict[str, Callable[[float], dict]] = {
     "sad": lambda s: {"emotion": f"sad:{s:g}"},
     "happy": lambda s: {"emotion": f"happy:{s:g}"},
     "anger": lambda s: {"emotion": f"anger:{s:g}"},
+    "leaking": lambda s: {"emotion": f"sad:{s:g}", "lips": 1 + 0.2 * s},
     "theatrical": lambda s: {"style": {"name": "theatrical", "strength": 2 * s}},
     "lips 0.5": lambda s: {"lips": 1 - s / 2},
     "lips 2": lambda s: {"lips": 1 + s},
@@ -63,10 +65,10 @@ class Sitter:
         seen = {name: metrics.lip_aperture(metrics.steadied(p, self._still[name])) for name, p in points.items()}
         return [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames], points, seen, gaps / self.height
 
-    def parted(self, before: list, after: list, points: np.ndarray, points_after: np.ndarray) -> np.ndarray:
-        """How far flow sees the lips part between frames of two clips, face heights."""
+    def moved(self, before: list, after: list, points: np.ndarray, points_after: np.ndarray) -> np.ndarray:
+        """How flow sees the lips move between frames of two clips, ``(T, 3)`` face heights."""
         pairs = zip(before, after, points, points_after, strict=True)
-        return np.array([lip_parting(*pair) for pair in pairs]) / self.height
+        return np.array([lip_motion(*pair) for pair in pairs]) / self.height
 
     def _drawn(self, motion: FaceMotion, rows: list[int]) -> tuple[list[np.ndarray], np.ndarray]:
         gaps: list[float] = []
@@ -103,27 +105,32 @@ def main() -> None:
     speech = analyse(voice_of(options.speech, 3), FPS)
     rows = np.flatnonzero(np.asarray(speech.voiced) > 0.5)[::3].tolist()
     wrong: dict[str, list[tuple[float, float, float]]] = {}
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
     for path in options.portraits:
         sitter = Sitter(path, eyes, options.size)
         grey, points, usual, base = sitter.clip({}, speech, rows)
         for name, lanes in SWEEPS.items():
-            flow, before, where = np.zeros(len(rows)), grey, points[guide]
+            flow, before, where, open_before = np.zeros(len(rows)), grey, points[guide], base
             for step in STEPS:
                 after, points_after, seen, gaps = sitter.clip(lanes(step), speech, rows)
-                flow += sitter.parted(before, after, where, points_after[guide])
-                before, where = after, points_after[guide]
-            at_once = sitter.parted(grey, after, points[guide], where)
+                parts = sitter.moved(before, after, where, points_after[guide])
+                steps.append((parts, gaps - open_before))
+                flow += parts @ PARTING
+                before, where, open_before = after, points_after[guide], gaps
+            at_once = sitter.moved(grey, after, points[guide], where) @ PARTING
             told = {"flow": np.maximum(base + flow, 0), "at once": np.maximum(base + at_once, 0)}
             told |= {n: base + seen[n] - usual[n] for n in eyes}
             drawn = change(base, gaps)
-            parts = ["drawn {:+.2f} {:+.2f}".format(*drawn)]
+            line = ["drawn {:+.2f} {:+.2f}".format(*drawn)]
             for who, gap in told.items():
                 said, error = change(base, gap), 1000 * float(np.sqrt(np.mean((gap - gaps) ** 2)))
                 wrong.setdefault(who, []).append((*np.abs(said - drawn), error))
-                parts.append("{} {:+.2f} {:+.2f} ({:.1f})".format(who, *said, error))
-            print(f"{path.stem:12s} {name:10s} " + "   ".join(parts), flush=True)
+                line.append("{} {:+.2f} {:+.2f} ({:.1f})".format(who, *said, error))
+            print(f"{path.stem:12s} {name:10s} " + "   ".join(line), flush=True)
     for who, errors in wrong.items():
         print(f"{who} is wrong by {{:.2f}} {{:.2f}} ({{:.1f}})".format(*np.mean(errors, axis=0)))
+    seen, drawn = (np.concatenate(each) for each in zip(*steps, strict=True))
+    print("these faces would weigh flow by", np.linalg.lstsq(seen, drawn)[0].round(3), "instead of", PARTING)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,14 @@ _EYE_CORNERS = [33, 263]
 # Outer and inner edge of the middle of the upper and of the lower lip, from the subject's right.
 _LIPS = (((39, 37, 0, 267, 269), (81, 82, 13, 312, 311)), ((181, 84, 17, 314, 405), (178, 87, 14, 317, 402)))
 _MOUTH = [61, 291, 0, 17]
+_MOUTH_CORNERS = [61, 291]
+_CORNER_PX = 15  # a corner is a patch so wide
 _FACE_ENDS = [10, 152]
 _EVERY = 7  # pixels of a brow or lip are looked at; all of them say the same and take longer
 _MARGIN = 0.12  # face heights around what is looked at
 _FACE_PX = 800  # pictures are looked at as if the face were so high: flow's patches are then finer than a lip
+PARTING = np.array([0.76, 0.13, 0.04], np.float32)
+"""How much each part of :func:`lip_motion` tells of lips that part, by drawings of seven faces (docs/evaluate.md)."""
 
 
 def brow_rises(before: Grey, after: Grey, points: Array, points_after: Array) -> Array:
@@ -51,8 +55,7 @@ def brow_rises(before: Grey, after: Grey, points: Array, points_after: Array) ->
 def lip_parting(before: Grey, after: Grey, points: Array, points_after: Array) -> float:
     """Pixels by which the middle of the lips has come apart; negative where it has closed.
 
-    Flow of the lower lip less that of the upper one, downwards as the face stands; there and back, for what opens is
-    seen only from one side.
+    By :func:`lip_motion`, each part by its weight in :data:`PARTING`.
 
     Args:
         before: one picture.
@@ -60,7 +63,16 @@ def lip_parting(before: Grey, after: Grey, points: Array, points_after: Array) -
         points: ``(478, 3)`` landmarks in the first.
         points_after: in the other.
     """
-    return float(_there_and_back(_parted, _MOUTH, before, after, points, points_after))
+    return float(lip_motion(before, after, points, points_after) @ PARTING)
+
+
+def lip_motion(before: Grey, after: Grey, points: Array, points_after: Array) -> Array:
+    """``(3,)`` pixels by which inner and outer edges of the lips part and the corners rise above the inner ones.
+
+    Upwards as the face stands; there and back, for what opens is seen only from one side. Arguments as in
+    :func:`lip_parting`.
+    """
+    return _there_and_back(_lips_moved, _MOUTH, before, after, points, points_after)
 
 
 def _there_and_back(
@@ -114,21 +126,25 @@ def _risen(flow: Array, points: Array) -> Array:
     return np.array(rises, np.float32)
 
 
-def _parted(flow: Array, points: Array) -> Array:
-    """How far the inner edges of the lips part, by how their bodies move.
+def _lips_moved(flow: Array, points: Array) -> Array:
+    """``(3,)`` how far the edges of the lips part, by how their bodies move, and the corners rise.
 
     The middle of a lip moves farther than its inner edge and a frown thins it, while the edge itself borders on what
-    opens: the affine motion of the body says where the edge goes.
+    opens: the affine motion of the body says where the edges go, and the corners say how lips bend meanwhile.
     """
     import cv2
 
-    shifts = []
-    for outer, inner in _LIPS:
-        lip, edge = np.concatenate([points[list(outer), :2], points[list(inner), :2][::-1]]), points[list(inner), :2]
+    inner, outer = [], []
+    for far, near in _LIPS:
+        lip = points[[*far, *near[::-1]], :2]
         places, moved = _within(flow, lip)
         body, _ = cv2.estimateAffine2D(places, places + moved, method=cv2.LMEDS)
-        shifts.append(_shifts(body, edge[::2]).mean(0))
-    return np.asarray((shifts[0] - shifts[1]) @ _upwards(points), np.float32)
+        inner.append(_shifts(body, points[list(near[::2]), :2]).mean(0))
+        outer.append(_shifts(body, points[list(far[::2]), :2]).mean(0))
+    column, row = np.clip(np.round(points[_MOUTH_CORNERS, :2]), 0, np.array(flow.shape[1::-1]) - 1).astype(int).T
+    corners = cv2.blur(flow, (_CORNER_PX, _CORNER_PX))[row, column].mean(0)
+    parts = np.stack([inner[0] - inner[1], outer[0] - outer[1], corners - np.mean(inner, axis=0)])
+    return np.asarray(parts @ _upwards(points), np.float32)
 
 
 def _within(flow: Array, polygon: Array) -> tuple[Array, Array]:

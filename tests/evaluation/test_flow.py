@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.evaluation.flow import brow_rises, lip_parting
+from mien.evaluation.flow import brow_rises, lip_motion, lip_parting
 from mien.evaluation.leakage import NATURAL
 from mien.evaluation.observer import Observer
 from mien.media.image import read_image
@@ -79,6 +79,20 @@ def test_a_mouth_that_widens_does_not_open(face):
     after, landmarks = moved(face, shift)
     seen = lip_parting(face[0], after, face[1], landmarks) / face_height(face[1])
     assert abs(seen) < 0.1 * NATURAL["lip opening"]
+
+
+def test_a_mouth_whose_corners_drop_does_not_open(face):
+    """A frown: the corners go down by 4 px, the middle stays."""
+    cx, cy, half = mouth(face[1])
+
+    def shift(x, y):
+        aside = np.minimum(((x - cx) / half) ** 2, 1)
+        return 0 * x, 4 * aside * np.exp(-(((x - cx) / (2 * half)) ** 4) - ((y - cy) / half) ** 2)
+
+    after, landmarks = moved(face, shift)
+    seen = lip_parting(face[0], after, face[1], landmarks) / face_height(face[1])
+    assert abs(seen) < 0.1 * NATURAL["lip opening"]
+    assert lip_motion(face[0], after, face[1], landmarks)[2] < -2  # but the corners are seen to drop
 
 
 def head_motion(points, degrees=3.0):
