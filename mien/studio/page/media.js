@@ -2,7 +2,7 @@
 
 import { post, upload } from "./api.js";
 import { complain } from "./notice.js";
-import { on, project, replaceLanes, tell } from "./project.js";
+import { fps, on, project, replaceLanes, tell } from "./project.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -60,7 +60,7 @@ async function listen() {
   const speech = project.speech;
   const heard = await post(`/api/speech/${speech.key}/heard`, {
     text: project.options.text ?? "",
-    fps: project.options.fps ?? 25,
+    fps: fps(),
   });
   if (speech === project.speech) Object.assign(speech, heard);
   tell("heard");
@@ -207,7 +207,8 @@ export function options() {
   for (const option of project.setup.options) {
     if (option.name === "text" || option.name === "face") continue; // they have places of their own
     const label = document.createElement("label");
-    label.textContent = option.name.replace("_", " ");
+    const words = option.name.replace("_", " ");
+    label.textContent = words.length > 3 ? words[0].toUpperCase() + words.slice(1) : words.toUpperCase(); // FPS, CRF
     const field = document.createElement(option.kind === "choice" ? "select" : "input");
     for (const choice of option.choices) field.append(new Option(choice));
     if (option.kind === "number") {
