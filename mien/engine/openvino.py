@@ -27,7 +27,7 @@ from torch import Tensor, fx, nn
 
 Array = npt.NDArray[np.float32]
 
-_FEWEST_PRODUCTS = 20_000_000
+_FEWEST_PRODUCTS = 100_000_000
 """Convolutions with fewer products for a picture stay out of int8: rounding would cost what it saves."""
 
 
