@@ -58,10 +58,7 @@ export async function takeSpeech(speech) {
 /** Phones under the waveform; the words that are said, if given, make them better. */
 async function listen() {
   const speech = project.speech;
-  const heard = await post(`/api/speech/${speech.key}/heard`, {
-    text: project.options.text ?? "",
-    fps: fps(),
-  });
+  const heard = await post(`/api/speech/${speech.key}/heard`, { text: project.options.text ?? "", fps: fps() });
   if (speech === project.speech) Object.assign(speech, heard);
   tell("heard");
 }
