@@ -30,8 +30,9 @@ HOLES = ("lips_inner", "eye_left", "eye_right")
 _RIM = {"lips_inner": 0.008, "eye_left": 0.012, "eye_right": 0.012}
 """Width of the rigid rim in parts of the face height."""
 
-_FADE = 0.12
-"""Face heights from the face's outline within which the surface comes to overrule the head layer."""
+_FADE = 0.08
+"""Face heights inwards from the face's outline, seen from the front, over which the surface comes to overrule the head
+layer: narrow on the forehead, where brows must move as a whole, wide on cheeks that turn away."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _add_rim(
 
 def _opacity(rig: Rig) -> Array:
     """``(478,)`` by how far each landmark lies from the face's outline; the brows are well inside."""
-    points = rig.template[:478]
+    points = rig.template[:478, :2]
     away = np.linalg.norm(points[:, None] - points[rig.contours["face_oval"]], axis=-1).min(1)
     height = np.linalg.norm(points[10] - points[152])
     return np.asarray(np.clip(away / (_FADE * height), 0, 1), np.float32)
