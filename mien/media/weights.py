@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mien.errors import FormatError, InputError, MienError
@@ -33,11 +33,21 @@ def save_weights(path: str | Path, tensors: Mapping[str, Tensor], kind: str, hea
     Raises:
         OutputError: if the place cannot be written.
     """
+    # A single entry, for the order of several would differ from run to run.
+    write_tensors(path, tensors, {kind: json.dumps(header)})
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write ``.safetensors`` as they are, whole or not at all.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_output(path) as temporary:
         try:
-            # A single entry, for the order of several would differ from run to run.
-            save_file(plain, temporary, metadata={kind: json.dumps(header)})
+            # What save_file writes can be read by nobody but its owner.
+            temporary.write_bytes(save(plain, metadata=metadata))
         except OSError as error:
             raise output_error(path, error) from error
 

@@ -28,11 +28,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import FormatError, InputError, MissingExtraError
 from mien.media.output import atomic_output
+from mien.media.weights import write_tensors
 from mien.progress import Progress, Silent
 from mien.training.distributed import averaged, world
 
@@ -213,8 +214,7 @@ def _save(task: Task, folder: Path, epoch: int, keep: int) -> None:
         for key, value in task.optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{name}.{key}"] = value
     stem = folder / f"epoch_{epoch:04d}"
-    with atomic_output(stem.with_suffix(".safetensors")) as temporary:
-        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
+    write_tensors(stem.with_suffix(".safetensors"), tensors)
     _write(stem.with_suffix(".json"), json.dumps({"format": CHECKPOINT_FORMAT, "epoch": epoch}).encode())
     for old in sorted(folder.glob("epoch_*.json"))[:-keep]:
         old.unlink()

@@ -1,5 +1,6 @@
 """Files of weights: what is written comes back, and everything else is one clear line."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def test_what_is_written_comes_back(stored: Path) -> None:
     assert header == HEADER == load_header(stored, "mien.test")
     assert torch.equal(part_of(tensors, "net.")["weight"], torch.eye(3)[:, :2])
     assert load_tensors(stored).keys() == tensors.keys() == {"net.weight", "bias"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such modes")
+def test_weights_can_be_read_by_whom_any_new_file_can(stored: Path, tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    assert stored.stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 def test_the_same_content_gives_the_same_bytes(stored: Path, tmp_path: Path) -> None:

@@ -15,11 +15,10 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mien.errors import InputError
-from mien.media.output import atomic_output
+from mien.media.weights import write_tensors
 from mien.metrics.emotion import emotion_accuracy, va_error
 from mien.perception.emonet import EmoNet, EmoNetConfig, EmoNetOutput, emonet_loss, load_emonet
 from mien.progress import Progress
@@ -71,8 +70,7 @@ def run(
                 "training": len(training), "validation": len(validation)}  # fmt: skip
     entries = fit(task, schedule, options.output, settings, progress)
     weights = options.output / WEIGHTS
-    with atomic_output(weights) as temporary:
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
+    write_tensors(weights, network.state_dict())
     last = entries[-1]["validation"]
     return TrainEmoNetResult(
         weights, len(entries), len(training), len(validation), last.get("accuracy", float("nan")),
