@@ -71,6 +71,15 @@ def test_the_asked_emotion_replaces_that_of_the_photo():
     assert (happy + 0.7).max() <= 1  # a smile on a smile is one smile
 
 
+def test_a_pout_gives_way_but_not_lips_that_are_full_by_nature():
+    curve = Direction.parse("happy").emotion_curve(1, 25.0)
+    for chin, left in ((0.5, 0.2), (0.0, 0.7)):
+        rest = FaceMotion.zeros(1, 25.0).with_columns({"mouthPucker": [0.7], "mouthShrugLower": [chin]})
+        made = emotion(curve, 25.0, rest=rest)
+        assert 0.7 + made.column("mouthPucker")[0] == pytest.approx(left)
+        assert chin + made.column("mouthShrugLower")[0] == pytest.approx(0)
+
+
 def test_wrong_columns_are_named():
     with pytest.raises(ValueError, match=r"expected \(T, 10\), got \(5, 8\)"):
         emotion(np.zeros((5, 8), np.float32), 25.0)

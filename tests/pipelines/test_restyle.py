@@ -1,5 +1,6 @@
 """Restyle: the emotion asked for is seen, and nothing else changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_neutral_at_rest_is_the_photo_and_asked_for_takes_the_smile_away(face):
     before, after = (track_image(frame).rest for frame in (smiling, calm))
     smile = ("mouthSmileLeft", "mouthSmileRight")
     assert sum(float(after.column(n)[0]) for n in smile) < 0.5 * sum(float(before.column(n)[0]) for n in smile)
+
+
+def test_no_emotion_closes_eyes_that_are_narrow_in_the_photo(face):
+    narrow = face.rest.with_columns({"eyeBlinkLeft": [0.35], "eyeBlinkRight": [0.35]})
+    (usual,), (held,) = (warped([replace(face, rest=rest)], of("tired")[None]) for rest in (face.rest, narrow))
+    open_at_rest, drooping, kept = (
+        sum(float(np.linalg.norm(lids[a] - lids[b])) for a, b in ((159, 145), (386, 374)))
+        for lids in (face.landmarks, *(track_image(frame).landmarks for frame in (usual, held)))
+    )
+    assert drooping < 0.9 * open_at_rest
+    assert kept > 0.95 * open_at_rest
 
 
 @pytest.mark.parametrize(
