@@ -56,6 +56,24 @@ CLIPS = {
 CALM_SPEECH = ("styletalk_source/*.mp4", "edtalk/pose_source2.mp4", "edtalk/mouth_source.mp4", "icface/00296.mp4")
 """Speeches and talks without a stated emotion: taken for neutral, which their speakers may not always have been."""
 
+FURIOUS_TALK = tuple(
+    f"styletalk_style/furious_{name}.mp4"
+    for name in (
+        "talk1_clip1",
+        "talk1_clip2",
+        "talk2_clip1",
+        "talk2_clip2",
+        "talk2_clip4",
+        "talk2_clip5",
+        "talk2_clip7",
+    )
+)
+HAPPY_TALK = (
+    "styletalk_style/happyenglish_clip2.mp4", "styletalk_style/furious_talk2_clip3.mp4",
+    "styletalk_style/furious_talk2_clip6.mp4",
+)  # fmt: skip
+"""Talk that is excited; the last two of the furious speaker's are happy, by eye."""
+
 MOMENTS = (
     ("liveportrait/d0.mp4", 1.0, 2.5, "happy"), ("liveportrait/d3.mp4", 10.0, 11.8, "surprise"),
     ("liveportrait/d9.mp4", 0.0, 3.3, "neutral"), ("liveportrait/d9.mp4", 9.9, 12.0, "happy"),
@@ -120,7 +138,23 @@ def main() -> None:
         told = f"{np.mean(sign):.0%}" if sign else ""
         print(f"| {name} | {time} | {label} | {share:.0%} | {told} | {valence.mean():.2f} | {arousal.mean():.2f} |")
     print(f"\nvalence sign, frames with an emotion: {np.mean(signs):.0%} of {len(signs)}")
+    motions |= {name: clip_motion(data / "video" / name) for name in FURIOUS_TALK + HAPPY_TALK if name not in motions}
+    excitement(motions, list(calm))
     leave_out(motions, shown)
+
+
+def excitement(motions: Mapping[str, FaceMotion], calm: Sequence[str]) -> None:
+    """Whether excited talk reads as more aroused than calm talk: chance that one of a pair does."""
+    arousal = {name: load_emotion_reader()(motion).va[:, 1] for name, motion in motions.items()}
+    print("\n| more aroused than calm talk | clip by clip | frame by frame | mean arousal | of calm talk |")
+    print("|---|---|---|---|---|")
+    for title, names in (("furious", FURIOUS_TALK), ("furious and happy", FURIOUS_TALK + HAPPY_TALK)):
+        (high, low), (highs, lows) = (
+            [[arousal[name].mean() for name in each] for each in (names, calm)],
+            [np.concatenate([arousal[name] for name in each]) for each in (names, calm)],
+        )
+        chances = [np.mean(np.subtract.outer(a, b) > 0) for a, b in ((high, low), (highs, lows))]
+        print(f"| {title} | {chances[0]:.2f} | {chances[1]:.2f} | {np.mean(high):.2f} | {np.mean(low):.2f} |")
 
 
 def span(motion: FaceMotion, start: float, end: float) -> slice:

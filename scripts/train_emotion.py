@@ -9,6 +9,11 @@ from permitted clips (GRID speaker s1: CC BY 4.0; LatentSync's two demo clips: A
 label's place on the disc (``mien.direction.LABEL_ANGLES``) times its strength. Three networks learn from faces of their
 own; what ships is their mean, for single ones differ by two of nineteen pictures.
 
+No label but sadness lies in the calm half of the disc, so whoever learns from labels takes every talking mouth for
+excitement. Arousal therefore has networks of its own, which also see faces from all over the disc, mixed from the
+prototypes of the two words nearest by, "relaxed" and "tired" among them. Labels and valence do not come from these,
+for they are read better without.
+
 Sources of the prototypes: Ekman, Friesen and Hager, FACS Investigator's Guide, 2002, table 10-2; Ekman and Friesen 1986
 (contempt). Strengths and chances are ours. It takes about four minutes on one core, most of it for tracking, which is
 kept in ``--cache``; ``scripts/check_emotion.py`` judges the result.
@@ -20,11 +25,12 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.direction import LABEL_ANGLES
+from mien.direction import LABEL_ANGLES, LABELS, disc_weights
 from mien.face.actions import expression_from_units
 from mien.face.rig import load_rig
 from mien.perception.emotion import EMOTION_READER_FORMAT, emotion_features
@@ -33,6 +39,9 @@ from mien.perception.tracking import track_video
 from mien.rotations import matrix_from_axis_angle
 from mien.types import ARKIT_NAMES, Emotion
 
+if TYPE_CHECKING:
+    import torch
+
 Array = npt.NDArray[np.float32]
 Generator = np.random.Generator
 Units = Mapping[str, tuple[float, float]]
@@ -40,7 +49,8 @@ Units = Mapping[str, tuple[float, float]]
 ROOT = Path(__file__).parents[1]
 CLIPS = ("video/grid_s1/*.mpg", "video/latentsync/*.mp4")
 N_FACES = 30_000
-N_NETWORKS, N_HIDDEN = 3, 96
+N_PLACES = 30_000  # faces from all over the disc
+N_NETWORKS, N_HIDDEN, N_HIDDEN_AROUSAL = 3, 96, 64
 STEPS, BATCH = 3000, 512
 SCALE = 4.0  # weights in [0, 1] vary by about a quarter
 NEUTRAL_SHARE = 1.5  # how much more often a neutral face is shown than each other label
@@ -103,6 +113,15 @@ PROTOTYPES: Mapping[str, tuple[Units, ...]] = {
         {"AU12R": (0.6, 1), "AU14R": (0.7, 0.8), "AU14L": (0.1, 0.3), "AU7": (0.2, 0.3)},
         {"AU12L": (0.6, 1), "AU14L": (0.7, 0.8), "AU4": (0.2, 0.3)},
     ),
+    # No labels, but words that lie low on the disc: heavy lids, an easy smile or slack corners.
+    "relaxed": (
+        {"AU12": (0.4, 1), "AU6": (0.3, 0.8), "AU45": (0.2, 0.7)},
+        {"AU12": (0.3, 0.8), "AU45": (0.25, 0.8)},
+    ),
+    "tired": (
+        {"AU45": (0.5, 1), "AU15": (0.35, 0.6), "AU1": (0.25, 0.4)},
+        {"AU45": (0.45, 1), "AU1": (0.3, 0.5), "AU2": (0.25, 0.3), "AU25": (0.2, 0.3), "AU26": (0.2, 0.3)},
+    ),
 }  # fmt: skip
 
 # How far people's faces at rest differ, as the rig wears it and as the expression reader reports it.
@@ -152,14 +171,42 @@ def speech_movements(clips: list[Array]) -> Array:
 
 def worn_expressions(labels: Array, strength: Array, speech: Array, rng: Generator) -> Array:
     """``(N, 52)`` weights that people with these labels wear while they live and talk."""
-    n = len(labels)
-    worn = np.zeros((n, len(ARKIT_NAMES)), np.float32)
+    worn = np.zeros((len(labels), len(ARKIT_NAMES)), np.float32)
     for row, label, full in zip(worn, labels, strength, strict=True):
-        variants = PROTOTYPES[tuple(Emotion)[label]]
-        units = variants[rng.integers(len(variants))]
+        units = variant(tuple(Emotion)[label], rng)
         share = full if label else rng.uniform(0.2, 1.2)
-        present = {u: share * s * rng.uniform(0.6, 1.15) for u, (s, chance) in units.items() if rng.random() < chance}
-        row[:] = expression_from_units(present, 1)[0]
+        row[:] = expression_from_units(shown(units, share, rng), 1)[0]
+    return lived_in(worn, speech, rng)
+
+
+def worn_at(places: Array, speech: Array, rng: Generator) -> Array:
+    """``(N, 52)`` weights that people at places ``(N, 2)`` of the disc wear while they live and talk."""
+    worn = np.zeros((len(places), len(ARKIT_NAMES)), np.float32)
+    for row, place in zip(worn, places, strict=True):
+        units: dict[str, float] = {}
+        for label, share in zip(LABELS, disc_weights(*place), strict=True):
+            if share > 0:
+                share *= rng.uniform(0, 1) if label == "neutral" else 1
+                for unit, strength in shown(variant(label, rng), share, rng).items():
+                    units[unit] = units.get(unit, 0) + strength
+        row[:] = expression_from_units(units, 1)[0]
+    return lived_in(worn, speech, rng)
+
+
+def variant(label: str, rng: Generator) -> Units:
+    """One of a label's prototypes."""
+    variants = PROTOTYPES[label]
+    return variants[rng.integers(len(variants))]
+
+
+def shown(units: Units, share: float, rng: Generator) -> dict[str, float]:
+    """A prototype at some strength; not all of its units appear."""
+    return {u: share * s * rng.uniform(0.6, 1.15) for u, (s, chance) in units.items() if rng.random() < chance}
+
+
+def lived_in(worn: Array, speech: Array, rng: Generator) -> Array:
+    """Prototypes ``(N, 52)`` as people wear them: uneven, half of them talking, some with a blink."""
+    n = len(worn)
     worn *= 1 + 0.12 * rng.normal(size=worn.shape)
     worn += (rng.random((n, 1)) < 0.5) * rng.uniform(0.3, 1.1, (n, 1)) * speech[rng.integers(len(speech), size=n)]
     worn += np.where(rng.random(worn.shape) < 0.15, np.abs(rng.normal(size=worn.shape)) * 0.12, 0)
@@ -223,8 +270,7 @@ def train(read: Array, labels: Array, strength: Array, seed: int, rng: Generator
 
     read, labels, strength = np.tile(read, (2, 1)), np.tile(labels, 2), np.tile(strength, 2)
     features = emotion_features(np.clip(read + looks_as_read(len(read), rng), 0, 1))
-    angles = np.deg2rad([LABEL_ANGLES.get(label, 0) for label in Emotion])[labels]
-    va = np.minimum(strength, 1)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    va = place_of(labels, strength)
     mean = features.mean(0)
     torch.manual_seed(seed)
     network = torch.nn.Sequential(
@@ -245,6 +291,50 @@ def train(read: Array, labels: Array, strength: Array, seed: int, rng: Generator
         schedule.step()
         if step % 500 == 0:
             print(f"step {step} of {STEPS}: loss {loss.item():.3f}", flush=True)
+    return arrays_of(network, mean)
+
+
+def place_of(labels: npt.NDArray[np.int64], strength: Array) -> Array:
+    """``(N, 2)`` valence and arousal of labels."""
+    angles = np.deg2rad([LABEL_ANGLES.get(label, 0) for label in Emotion])[labels]
+    return np.minimum(strength, 1)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def train_arousal(
+    data: Path, cache: Path, read: Array, labels: npt.NDArray[np.int64], strength: Array, seed: int
+) -> dict[str, Array]:
+    """One network that tells valence and arousal, from labelled faces and from faces all over the disc."""
+    import torch
+
+    rng = np.random.default_rng([seed, 1])
+    radius, angle = np.sqrt(rng.uniform(0, 1, N_PLACES)), rng.uniform(0, 2 * np.pi, N_PLACES)
+    places = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    speech = speech_movements(permitted_expressions(data, cache))
+    landmarks = seen_landmarks(worn_at(places, speech, rng), rng)
+    read = np.concatenate([read, *(load_reader()(block) for block in np.array_split(landmarks, 8))])
+    places = np.concatenate([place_of(labels, strength), places])
+    read, places = np.tile(read, (2, 1)), np.tile(places, (2, 1))
+    features = emotion_features(np.clip(read + looks_as_read(len(read), rng), 0, 1))
+    mean = features.mean(0)
+    torch.manual_seed(seed)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(features.shape[1], N_HIDDEN_AROUSAL), torch.nn.ReLU(), torch.nn.Linear(N_HIDDEN_AROUSAL, 2)
+    )
+    x, y = torch.tensor(SCALE * (features - mean)), torch.tensor(places, dtype=torch.float32)
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, STEPS + 1)
+    for rows in torch.randint(len(x), (STEPS, BATCH)):
+        loss = (torch.tanh(network(x[rows])) - y[rows]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    print(f"arousal: loss {loss.item():.3f}", flush=True)
+    return arrays_of(network, mean)
+
+
+def arrays_of(network: torch.nn.Sequential, mean: Array) -> dict[str, Array]:
+    """Weights of a network of one hidden layer, for features that are less ``mean`` but not scaled."""
     first, last = network[0], network[2]
     return {
         "mean": mean,
@@ -255,17 +345,30 @@ def train(read: Array, labels: Array, strength: Array, seed: int, rng: Generator
     }
 
 
-def averaged(networks: list[dict[str, Array]]) -> dict[str, Array]:
-    """One wide network that says what several say on average, as ``emotion_reader.npz`` holds it."""
+def averaged(networks: list[dict[str, Array]], arousal: list[dict[str, Array]]) -> dict[str, Array]:
+    """One wide network that says what several say on average, as ``emotion_reader.npz`` holds it.
+
+    The last output is that of the networks for ``arousal``, the others are those of ``networks``.
+    """
     header = {"format": "mien.EmotionReader", "version": EMOTION_READER_FORMAT, "labels": list(Emotion)}
-    mean = networks[0]["mean"]
+    mean, n_outputs = networks[0]["mean"], len(networks[0]["bias_1"])
+    last = []
+    for of, columns_of in ((networks, slice(0, -1)), (arousal, slice(-1, None))):
+        for one in of:
+            weight = np.zeros((len(one["weight_1"]), n_outputs), np.float32)
+            weight[:, columns_of] = one["weight_1"][:, columns_of] / len(of)
+            last.append(weight)
     return {
         "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "mean": mean,
-        "weight_0": np.concatenate([one["weight_0"] for one in networks], 1),
-        "bias_0": np.concatenate([one["bias_0"] + (mean - one["mean"]) @ one["weight_0"] for one in networks]),
-        "weight_1": np.concatenate([one["weight_1"] for one in networks]) / len(networks),
-        "bias_1": np.mean([one["bias_1"] for one in networks], 0),
+        "weight_0": np.concatenate([one["weight_0"] for one in networks + arousal], 1),
+        "bias_0": np.concatenate(
+            [one["bias_0"] + (mean - one["mean"]) @ one["weight_0"] for one in networks + arousal]
+        ),
+        "weight_1": np.concatenate(last),
+        "bias_1": np.append(
+            np.mean([one["bias_1"][:-1] for one in networks], 0), np.mean([one["bias_1"][-1] for one in arousal])
+        ).astype(np.float32),
     }
 
 
@@ -276,11 +379,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / "build/emotion", help="tracked clips are kept here")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    networks = []
+    networks, arousal = [], []
     for seed in range(options.seed, options.seed + N_NETWORKS):
         rng = np.random.default_rng(seed)
-        networks.append(train(*lessons(options.data, options.cache, rng), seed, rng))
-    np.savez_compressed(options.out, **averaged(networks))
+        faces = lessons(options.data, options.cache, rng)
+        networks.append(train(*faces, seed, rng))
+        arousal.append(train_arousal(options.data, options.cache, *faces, seed))
+    np.savez_compressed(options.out, **averaged(networks, arousal))
     print(f"wrote {options.out}; judge it with scripts/check_emotion.py")
 
 

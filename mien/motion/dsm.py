@@ -18,7 +18,8 @@ What is done here beyond it, each for a reason:
     *Coverage*: a network answers anywhere, also where the person was never seen. :meth:`Dsm.coverage` says how well a
     point is known; :meth:`Dsm.face` goes over to a generic face as that falls. Which generic face is the caller's
     choice: any function of valence and arousal.
-    Lids and gaze are the video's: the paper takes the eyes from the source as well.
+    Gaze is the video's, and so are the lids in the paper's way: it takes the eyes from the source as well. In ours they
+    go with the rest, for heavy lids are what calm looks like; blinks are kept with the speech.
 
 Not established by the paper, chosen here: the loss (mean squared error) and dropout (none in the faithful recipe).
 
@@ -46,8 +47,11 @@ DSM_FORMAT = 2
 PAPER_LAYERS = (4096, 2048, 1024, 512, 128, 64)
 """Width of the paper's hidden layers."""
 
-EYES = ("eyeBlink", "eyeLook")
-"""Beginnings of the expressions that stay the video's."""
+GAZE = ("eyeLook",)
+"""Beginnings of the expressions that always stay the video's."""
+
+EYES = ("eyeBlink", *GAZE)
+"""Those that stay the video's in the paper's way."""
 
 REACH = 0.1
 """Standard deviation of the bell, on the disc of radius 1, with which a frame vouches for the points around it."""
@@ -182,7 +186,7 @@ class Dsm:
             InputError: if the motion is of another rig than the decoder.
         """
         change = self.face(wanted, generic) - self.face(own, generic)
-        return self._with(motion, np.clip(self._expression(motion) + change, 0, 1))
+        return self._with(motion, np.clip(self._expression(motion) + change, 0, 1), GAZE)
 
     def replaced(self, motion: FaceMotion, wanted: Array) -> FaceMotion:
         """The paper's way: the decoder's expressions in the place of the motion's.
@@ -191,7 +195,7 @@ class Dsm:
             InputError: if the motion is of another rig than the decoder.
         """
         self._expression(motion)
-        return self._with(motion, np.clip(self.decode(wanted), 0, 1))
+        return self._with(motion, np.clip(self.decode(wanted), 0, 1), EYES)
 
     def _expression(self, motion: FaceMotion) -> Array:
         """``(T, E)`` of the motion in the decoder's order."""
@@ -201,9 +205,10 @@ class Dsm:
             )
         return np.stack([motion.column(name) for name in self.config.expression_names], 1)
 
-    def _with(self, motion: FaceMotion, expression: Array) -> FaceMotion:
+    def _with(self, motion: FaceMotion, expression: Array, stay: tuple[str, ...]) -> FaceMotion:
+        """The motion with these expressions, but for those that begin like one that shall stay."""
         names = self.config.expression_names
-        return motion.with_columns({n: c for n, c in zip(names, expression.T, strict=True) if not n.startswith(EYES)})
+        return motion.with_columns({n: c for n, c in zip(names, expression.T, strict=True) if not n.startswith(stay)})
 
 
 def cloud_of(va: Array, seconds: Array) -> Array:

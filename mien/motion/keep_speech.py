@@ -213,7 +213,9 @@ def _lids(own: Array, change: Array, identity: FaceIdentity | None) -> Array:
         gaps, rest = _gaps(f"eye_{side.lower()}", identity)
         gap = np.maximum((own @ gaps + rest).mean(1), 0)
         usual = float(np.percentile(gap, 75)) if len(gap) else 0.0
-        change[:, _INDEX[f"eyeWide{side}"]] *= np.clip(1.5 * gap / max(usual, 1e-6), 0, 1)
+        blink, is_open = _INDEX[f"eyeBlink{side}"], np.clip(1.5 * gap / max(usual, 1e-6), 0, 1)
+        change[:, _INDEX[f"eyeWide{side}"]] *= is_open
+        change[:, blink] = np.where(change[:, blink] < 0, is_open, 1) * change[:, blink]
         narrower = -(change @ gaps).mean(1)
         share = np.clip(MOST_NARROWER * gap / np.maximum(narrower, 1e-6), 0, 1)
         for stem in _NARROWERS:

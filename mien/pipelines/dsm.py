@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ROUNDS, _GAIN, _MOST = 5, 0.7, 1.0  # looks at the result, share of what it lacks that is asked on top, and limit
+_ROUNDS, _GAIN, _MOST = 8, 0.7, 1.0  # looks at the result, share of what it lacks that is asked on top, and limit
 _SLOW = 0.5  # s: what it lacks for a moment is speech
+_GIVES_WAY = 2.0  # share of the own brows and eyes that gives way to anybody's, by what is asked for on top
 _UNKNOWN = 0.1  # share of the asked frames from which on it is said that the person was not seen there
 
 
@@ -89,18 +91,25 @@ def _steered(
 ) -> FaceMotion:  # fmt: skip
     """The motion that reads most like the wanted path once the speech is kept: what is short of it is asked for on top.
 
-    A person's smile may be read as half as happy as it is asked for, and speech takes a part of every mouth. ``felt``
-    is 0 in the frames that nobody asked for.
+    A person's smile may be read as half as happy as it is asked for, and speech takes a part of every mouth. The more
+    is asked for on top, the more do brows and eyes go anybody's way: what of their looks the decoder leaves as it was
+    filmed gives way as well. ``felt`` is 0 in the frames that nobody asked for.
     """
     from scipy.ndimage import gaussian_filter1d
 
-    from mien.motion.emotion import expression_at
+    from mien.direction import disc_weights
+    from mien.motion.emotion import REPLACED, emotion_over, expression_at
     from mien.motion.keep_speech import keep_speech
 
+    upper = np.array([name.startswith(REPLACED) and "mouth" not in name for name in motion.expression_names])
     best, least, more = motion, np.inf, np.zeros_like(wanted)
     for _ in range(_ROUNDS):
-        asked = np.clip(wanted + more, -1, 1)
-        moved = model.moved(motion, own, np.asarray(asked, np.float32), expression_at)
+        asked = np.asarray(np.clip(wanted + more, -1, 1), np.float32)
+        moved = model.moved(motion, own, asked, expression_at)
+        if more.any():
+            anybody = emotion_over(motion, np.stack([disc_weights(*place) for place in asked]), shots=shots).expression
+            yielding = np.minimum(_GIVES_WAY * np.hypot(*more.T), 1)[:, None] * upper
+            moved = replace(moved, expression=moved.expression + yielding * (anybody - moved.expression))
         kept = keep_speech(motion, moved, identity=identity, shots=shots)
         short = np.where(felt[:, None] > 0, wanted - _read(kept), 0)
         error = float(np.square(short).sum())

@@ -112,6 +112,16 @@ def test_a_blink_stays_a_blink_and_eyes_stay_open_else() -> None:
     assert surprised[wide].mean() > 1.15 * before[wide].mean()
 
 
+def test_lighter_lids_open_the_eyes_but_no_blink() -> None:
+    source = talking()
+    lids = ("eyeBlinkLeft", "eyeBlinkRight")
+    heavy = source.with_columns({name: np.maximum(source.column(name), 0.3) for name in lids})
+    lighter = heavy.with_columns({name: heavy.column(name) - 0.3 for name in lids})
+    before, after = lid_gap(heavy), lid_gap(keep_speech(heavy, lighter))
+    assert after[75] < 0.1 * before.max()
+    assert np.median(after) > 1.1 * np.median(before)
+
+
 def test_frames_without_a_change_are_the_sources_own() -> None:
     source = talking()
     wanted = felt(source, "sad")
