@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
+import mien
 from mien.cli import EXAMPLES, VERBS, main, parse, stoppable
 from mien.direction import Direction
 from mien.errors import InputError
@@ -341,6 +342,12 @@ def test_inspect_what_goes_in_besides_media(tmp_path: Path, capsys: pytest.Captu
     )
     answer = inspected(tmp_path / "a.safetensors", capsys)
     assert answer["figures"] == {"of": "mien.dsm", "arrays": 1, "values": 6, "rig": "builtin"}
+    plane = {"mien.ganmut": '{"space": "linear", "emotions": {"happy": [0.99, 0.125]}}'}
+    save_file({"w": np.zeros((2, 3))}, tmp_path / "a.safetensors", metadata=plane)
+    found = inspected(tmp_path / "a.safetensors", capsys)["figures"]
+    assert found == {"of": "mien.ganmut", "arrays": 1, "values": 6, "space": "linear", "happy": "at 0.99, 0.12"}
+    ned = inspected(Path(mien.__file__).parent / "motion" / "data" / "ned.safetensors", capsys)["figures"]
+    assert "happy" in ned["emotions"]  # type: ignore[index]
     for damaged in ("{", "3"):
         save_file({"w": np.zeros(1)}, tmp_path / "b.safetensors", metadata={"mien.dsm": damaged})
         assert main(["inspect", str(tmp_path / "b.safetensors")]) == 2

@@ -219,6 +219,8 @@ def _weights(path: Path) -> Found | None:
             raise FormatError(f"{path}: its header is damaged ({error})", "copy or download it again") from error
         plain = {name: value for name, value in header.get("config", header).items() if not isinstance(value, dict)}
         figures = {"of": kind, **figures, **plain}
+        if isinstance(places := header.get("emotions"), dict):  # GANmut's plane is learned, each one's its own
+            figures |= {name: "at " + ", ".join(f"{value:.2f}" for value in at) for name, at in places.items()}
     return "weights", figures
 
 
