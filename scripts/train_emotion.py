@@ -10,9 +10,9 @@ label's place on the disc (``mien.direction.LABEL_ANGLES``) times its strength. 
 own; what ships is their mean, for single ones differ by two of nineteen pictures.
 
 No label but sadness lies in the calm half of the disc, so whoever learns from labels takes every talking mouth for
-excitement. Arousal therefore has networks of its own, which also see faces from all over the disc, mixed from the
-prototypes of the two words nearest by, "relaxed" and "tired" among them. Labels and valence do not come from these,
-for they are read better without.
+excitement. Arousal is therefore the mean of those networks and of three that also see faces from all over the disc,
+mixed from the prototypes of the two words nearest by, "relaxed" and "tired" among them. Labels and valence do not come
+from these, for they are read better without.
 
 Sources of the prototypes: Ekman, Friesen and Hager, FACS Investigator's Guide, 2002, table 10-2; Ekman and Friesen 1986
 (contempt). Strengths and chances are ours. It takes about four minutes on one core, most of it for tracking, which is
@@ -348,16 +348,19 @@ def arrays_of(network: torch.nn.Sequential, mean: Array) -> dict[str, Array]:
 def averaged(networks: list[dict[str, Array]], arousal: list[dict[str, Array]]) -> dict[str, Array]:
     """One wide network that says what several say on average, as ``emotion_reader.npz`` holds it.
 
-    The last output is that of the networks for ``arousal``, the others are those of ``networks``.
+    Arousal, the last output, is the mean of what ``networks`` and those for ``arousal`` say.
     """
     header = {"format": "mien.EmotionReader", "version": EMOTION_READER_FORMAT, "labels": list(Emotion)}
     mean, n_outputs = networks[0]["mean"], len(networks[0]["bias_1"])
     last = []
-    for of, columns_of in ((networks, slice(0, -1)), (arousal, slice(-1, None))):
-        for one in of:
-            weight = np.zeros((len(one["weight_1"]), n_outputs), np.float32)
-            weight[:, columns_of] = one["weight_1"][:, columns_of] / len(of)
-            last.append(weight)
+    for one in networks:
+        last.append(one["weight_1"] / len(networks))
+        last[-1][:, -1] /= 2
+    for one in arousal:
+        last.append(np.zeros((len(one["weight_1"]), n_outputs), np.float32))
+        last[-1][:, -1] = one["weight_1"][:, -1] / len(arousal) / 2
+    bias = np.mean([one["bias_1"] for one in networks], 0)
+    bias[-1] = (bias[-1] + np.mean([one["bias_1"][-1] for one in arousal])) / 2
     return {
         "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "mean": mean,
@@ -366,9 +369,7 @@ def averaged(networks: list[dict[str, Array]], arousal: list[dict[str, Array]]) 
             [one["bias_0"] + (mean - one["mean"]) @ one["weight_0"] for one in networks + arousal]
         ),
         "weight_1": np.concatenate(last),
-        "bias_1": np.append(
-            np.mean([one["bias_1"][:-1] for one in networks], 0), np.mean([one["bias_1"][-1] for one in arousal])
-        ).astype(np.float32),
+        "bias_1": bias,
     }
 
 

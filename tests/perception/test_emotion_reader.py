@@ -87,7 +87,7 @@ def test_heavy_lids_are_calm_and_wide_eyes_excited_whoever_smiles_and_talks():
     for smile in (0.0, 0.6):
         lids = ({"eyeBlink": 0.4}, {}, {"eyeWide": 0.4})
         arousal = [load_emotion_reader()(talking(50, mouthSmile=smile, **worn)).va[25, 1] for worn in lids]
-        assert arousal[0] < arousal[1] - 0.03 and arousal[2] > arousal[1] + 0.2
+        assert arousal[0] < arousal[1] < arousal[2] - 0.2
 
 
 def test_a_crooked_mouth_that_talks_is_no_contempt():
