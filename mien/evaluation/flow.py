@@ -32,7 +32,7 @@ _FACE_ENDS = [10, 152]
 _EVERY = 7  # pixels of a brow or lip are looked at; all of them say the same and take longer
 _MARGIN = 0.12  # face heights around what is looked at
 _FACE_PX = 800  # pictures are looked at as if the face were so high: flow's patches are then finer than a lip
-PARTING = np.array([0.76, 0.13, 0.04], np.float32)
+PARTING = np.array([0.78, 0.13, 0.05], np.float32)
 """How much each part of :func:`lip_motion` tells of lips that part, by drawings of seven faces (docs/evaluate.md)."""
 
 
