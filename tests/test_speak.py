@@ -79,6 +79,13 @@ def test_what_is_neither_direction_nor_speech_is_said(speech):
         perform(Direction(), Audio(np.zeros(16_000), 16_000))  # type: ignore[arg-type]
 
 
+def test_what_is_neither_portrait_nor_motion_is_said(portrait, renderer):
+    with pytest.raises(TypeError, match=r"portrait: expected Portrait, got ndarray; track_image makes one"):
+        WarpRenderer(portrait.image)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"motion: expected FaceMotion, got Portrait; perform and read_motion"):
+        next(renderer.render(portrait))
+
+
 def test_the_same_seed_gives_the_same_bytes(portrait, speech):
     direction = Direction.parse("happy:0.8")
     clips = [perform(direction, speech, rest=portrait.rest, seed=3) for _ in range(2)]

@@ -231,8 +231,11 @@ def write_video(
     Raises:
         OutputError: if the ending is unknown or the place cannot be written.
         InputError: if the sound cannot be used.
+        TypeError: if the sound is not the name of a file.
         ValueError: if there is no frame, frames differ in size or are no pictures, or ``fps`` is not positive.
     """
+    if sound is not None and not isinstance(sound, str | Path):
+        raise TypeError(f"sound: expected the name of a file, got {type(sound).__name__}; soundfile.write makes one")
     if not fps > 0:
         raise ValueError(f"fps: expected more than 0 frames per second, got {fps:g}")
     kind = output_kind(path)

@@ -19,7 +19,7 @@ from mien.errors import OutputError
 from mien.media.audio import read_audio
 from mien.media.provenance import provenance, read_provenance
 from mien.media.video import VideoReader, write_video
-from mien.types import Frame
+from mien.types import Audio, Frame
 
 
 def scenes(n: int, **size: int) -> Iterator[Frame]:
@@ -369,6 +369,13 @@ def test_unknown_ending_is_refused_before_any_frame_is_made(tmp_path: Path) -> N
 
     with pytest.raises(OutputError, match=r"\.mp4, \.webm, \.gif"):
         write_video(tmp_path / "a.wmv", frames(), 25)
+
+
+def test_sound_is_a_file(tmp_path: Path) -> None:
+    sound = Audio(np.zeros(16_000, np.float32), 16_000)
+    with pytest.raises(TypeError, match="sound: expected the name of a file, got Audio; soundfile"):
+        write_video(tmp_path / "a.mp4", scenes(3), 25, sound=sound)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 def test_parents_of_the_output_are_made(tmp_path: Path) -> None:

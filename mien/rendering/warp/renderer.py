@@ -30,7 +30,7 @@ from mien.rendering.warp.shading import Shading
 from mien.rendering.warp.surface import HOLES, build_surface
 from mien.rendering.warp.wrinkles import Wrinkles
 from mien.rotations import axis_angle_from_matrix, matrix_from_axis_angle
-from mien.types import Array, FaceMotion, Frame, Portrait
+from mien.types import Array, FaceMotion, Frame, Portrait, check_kind
 
 _TURN_FREE, _TURN_MOST = math.radians(14), math.radians(20)
 """A photo turns out of its plane freely up to the first angle; beyond, ever less, never past the second."""
@@ -129,7 +129,11 @@ class WarpRenderer:
             portrait: the photo with the face tracked in it.
             filmed: the picture is a frame of a video, whose mouth will stay about as open as it is: whatever it shows
                 between the lips is kept and follows them, and nothing is made up.
+
+        Raises:
+            TypeError: if the portrait is a mere picture.
         """
+        check_kind(portrait, Portrait, "portrait", "track_image makes one of a picture")
         self._portrait = portrait
         self._photo = np.ascontiguousarray(portrait.image)
         self._source = with_detail(self._photo)
@@ -237,8 +241,10 @@ class WarpRenderer:
             ``(H, W, 3)`` frames, equal bytes for equal motion.
 
         Raises:
-            ValueError: if the motion is on another rig than the portrait.
+            TypeError: if the motion is none.
+            ValueError: if it is on another rig than the portrait.
         """
+        check_kind(motion, FaceMotion, "motion", "perform and read_motion make one")
         if motion.rig != self._rig.name:
             raise ValueError(f"motion: on rig {motion.rig!r}, but the portrait is on {self._rig.name!r}; retarget it")
         course, scratch = self._course(motion), _Scratch()
