@@ -61,6 +61,15 @@ def portraits() -> np.ndarray:
     return np.stack([cv2.resize(square, (256, 256), interpolation=cv2.INTER_AREA) for square in squares])
 
 
+@cache
+def read_in_full(name):
+    """The network, the reference's pictures and portraits, and what it reads in them in float32."""
+    network, reference = official(name)
+    pictures = np.concatenate([reference.input("image"), reference.input("image2")])
+    crops = np.concatenate([np.round(pictures.transpose(0, 2, 3, 1) * 255).astype(np.uint8), portraits()])
+    return network, crops, EmoNetReader(network, "float32").raw(crops)
+
+
 @pytest.mark.parametrize("name", ["emonet_8", "emonet_5"])
 @pytest.mark.parametrize(
     "engine",
@@ -71,10 +80,8 @@ def portraits() -> np.ndarray:
     ],
 )
 def test_fewer_bits_say_nearly_the_same(engine, name):
-    network, reference = official(name)
-    pictures = np.concatenate([reference.input("image"), reference.input("image2")])
-    crops = np.concatenate([np.round(pictures.transpose(0, 2, 3, 1) * 255).astype(np.uint8), portraits()])
-    exact, quick = (EmoNetReader(network, each).raw(crops) for each in ("float32", engine))
+    network, crops, exact = read_in_full(name)
+    quick = EmoNetReader(network, engine).raw(crops)
     largest = np.abs(exact).max()  # these weights speak in tens of thousands; of 1 it would be
     assert np.abs(quick - exact)[:, -2:].max() / largest < 0.01
     assert np.abs(quick - exact).max() / largest < 0.015
