@@ -267,7 +267,8 @@ class EmotionKey:
     def __str__(self) -> str:
         if self.va is not None:
             return f"{_text(self.time)}s:va({_text(self.va[0])},{_text(self.va[1])})"
-        return f"{_text(self.time)}s:{self.label}:{_text(self.intensity)}"
+        intensity = "" if self.label == "neutral" and self.intensity == 1 else f":{_text(self.intensity)}"
+        return f"{_text(self.time)}s:{self.label}{intensity}"
 
 
 @dataclass(frozen=True, slots=True)

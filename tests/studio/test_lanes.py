@@ -42,7 +42,7 @@ def test_there_and_back(name):
 
 
 def test_short_form_where_it_says_all():
-    assert written(Direction.read("1s:happy:0.5")) == "0s:neutral:1, 1s:happy:0.5"
+    assert written(Direction.read("1s:happy:0.5")) == "0s:neutral, 1s:happy:0.5"
     assert written(Direction.read("{lips: 0.5}")) == "lips:\n  gain: 0.5"
 
 
