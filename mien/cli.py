@@ -147,12 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _mend_streams()
     try:
         with stoppable():
-            code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+            try:
+                code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+            except KeyboardInterrupt as stop:
+                print("; ".join(("mien: interrupted", "no output was written", *_notes_on(stop))), file=sys.stderr)
+                code = EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt as stop:
-        print("; ".join(("mien: interrupted", "no output was written", *_notes_on(stop))), file=sys.stderr)
-        return EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
@@ -183,28 +184,36 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A polite kill stops a run as Ctrl-C does, and neither is lost where Python may not raise."""
+    """A polite kill stops a run as Ctrl-C does, and neither is lost where Python may not raise.
+
+    What was half made when the stop came, and then cannot end itself properly, does so in silence.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    stopped = False
 
-    def stop(*_: object) -> None:
-        raise _Terminated
+    def stop(number: int, _: object) -> None:
+        nonlocal stopped
+        stopped = True
+        raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def lost(what: sys.UnraisableHookArgs) -> None:
         if isinstance(what.exc_value, KeyboardInterrupt):
             number = signal.SIGTERM if isinstance(what.exc_value, _Terminated) else signal.SIGINT
             threading.Timer(0.05, interrupt_main, [number]).start()  # not now: the hook itself could not raise either
-        else:
+        elif not stopped:
             hook(what)
 
-    before, hook = signal.signal(signal.SIGTERM, stop), sys.unraisablehook
-    sys.unraisablehook = lost
+    hears_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # runs in the background do not
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, *[signal.SIGINT] * hears_ctrl_c)}
+    hook, sys.unraisablehook = sys.unraisablehook, lost
     try:
         yield
     finally:
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _dispatch(arguments: list[str]) -> int:

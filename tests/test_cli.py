@@ -252,9 +252,27 @@ def test_a_stop_that_python_cannot_raise_is_not_lost(number: int) -> None:
     try:
         with pytest.raises(KeyboardInterrupt), stoppable():
             Ending()
-            time.sleep(10)
+            for _ in range(200):
+                time.sleep(0.05)
     finally:
         signal.signal(signal.SIGINT, inherited)
+
+
+def test_what_a_stop_leaves_half_made_ends_in_silence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Program:
+        def __init__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+            self.handle = 1
+
+        def __del__(self) -> None:
+            assert self.handle, "AttributeError when half made"
+
+    monkeypatch.setattr("mien.cli._dispatch", lambda arguments: Program())
+    assert main([]) == 143
+    assert capsys.readouterr().err == "mien: interrupted; no output was written\n"
 
 
 @pytest.mark.parametrize("arguments", ["--help", "inspect --help", "inspect a.png"])
