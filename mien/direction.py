@@ -264,11 +264,17 @@ class EmotionKey:
         angle = math.radians(LABEL_ANGLES[self.label])
         return self.intensity * math.cos(angle), self.intensity * math.sin(angle)
 
-    def __str__(self) -> str:
+    @property
+    def wish(self) -> str:
+        """Without its time, as in ``happy:0.8``."""
         if self.va is not None:
-            return f"{_text(self.time)}s:va({_text(self.va[0])},{_text(self.va[1])})"
-        intensity = "" if self.label == "neutral" and self.intensity == 1 else f":{_text(self.intensity)}"
-        return f"{_text(self.time)}s:{self.label}{intensity}"
+            return f"va({_text(self.va[0])},{_text(self.va[1])})"
+        return (
+            self.label if self.label == "neutral" and self.intensity == 1 else f"{self.label}:{_text(self.intensity)}"
+        )
+
+    def __str__(self) -> str:
+        return f"{_text(self.time)}s:{self.wish}"
 
 
 @dataclass(frozen=True, slots=True)

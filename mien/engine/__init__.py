@@ -85,9 +85,8 @@ def fast(
 
 def engine_of(network: nn.Module) -> Engine:
     """What a network that :func:`fast` returned computes in."""
-    if isinstance(network, _InInt8 | _InOpenVino):
-        return "int8" if isinstance(network, _InInt8) else "openvino"
-    return "bfloat16" if isinstance(network, _InBfloat16) else "float32"
+    kinds: dict[type[nn.Module], Engine] = {_InBfloat16: "bfloat16", _InInt8: "int8", _InOpenVino: "openvino"}
+    return kinds.get(type(network), "float32")
 
 
 class _InBfloat16(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from mien.direction import Curve, Direction, EmotionKey
@@ -95,18 +95,17 @@ def drawn(direction: Direction, seconds: float) -> dict[str, Any]:
 
 def written(direction: Direction) -> str:
     """The direction as people write it: the short form where only emotion is asked for, else the text of a file."""
+    return _short(direction) or direction.to_yaml().rstrip("\n")
+
+
+def _short(direction: Direction) -> str | None:
     content = direction.to_dict()
-    return content["emotion"] if content.keys() == {"emotion"} else direction.to_yaml().rstrip("\n")
-
-
-def in_words(emotion: EmotionKey) -> str:
-    """Without its time, as in ``happy:0.8``."""
-    return str(replace(emotion, time=0.0)).removeprefix("0s:")
+    return content["emotion"] if content.keys() == {"emotion"} else None
 
 
 def restyle_command(emotion: EmotionKey, picture: str, face: int | None) -> str:
     """The line for a shell that makes the same picture."""
-    wish = ["-e", in_words(emotion)] if emotion.va is None else [f"--plane={emotion.va[0]},{emotion.va[1]}"]
+    wish = ["-e", emotion.wish] if emotion.va is None else [f"--plane={emotion.va[0]},{emotion.va[1]}"]
     one = [] if face is None else ["--face", str(face)]
     return shlex.join(["mien", "restyle", "-i", picture, *wish, *one, "-o", "out.png"])
 
@@ -121,9 +120,8 @@ def command(direction: Direction, portrait: str, speech: str, options: Mapping[s
         options: further options that are not at their defaults.
     """
     content = direction.to_dict()
-    short = content["emotion"] if content.keys() == {"emotion"} else json.dumps(content, ensure_ascii=False)
     words = ["mien", "speak", "-p", portrait, "-s", speech]
-    words += ["-d", short] if content else []
+    words += ["-d", _short(direction) or json.dumps(content, ensure_ascii=False)] if content else []
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "-o", "out.mp4"])

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -149,3 +150,5 @@ def _given(options: StudioOptions, direction: Direction, session: Session, progr
 
 def _warm_up() -> None:
     """Load what the first picture will need while nobody waits for it."""
+    for name in ("mien.perception.tracking", "mien.perception.speech", "mien.rendering.warp"):
+        import_module(name)

@@ -29,23 +29,22 @@ from mien.pipelines.rehearse import Faces, Sitter, find_faces, hear, silence
 from mien.pipelines.speak import LIMITS, SpeakOptions, check_numbers, open_voca, perform, speak, text_file_of
 from mien.progress import Progress
 from mien.studio.jobs import Job, Jobs
-from mien.studio.lanes import in_words
 from mien.types import Audio, FaceMotion, Frame, Portrait, SpeechFeatures
+
+if TYPE_CHECKING:
+    from mien.motion.voca import Voca
 
 CHOSEN = ("text", "fps", "max_size", "crf", "seed", "renderer", "face")
 """Options of ``mien speak`` that the page offers; a portrait and a voice are loaded, not named."""
 
 PREVIEW_SIDE = 720
-"""Longest side of preview frames in pixels: a frame takes some 15 ms, and screens show hardly more."""
+"""Longest side of preview frames in pixels: a frame takes some 10 ms, and screens show hardly more."""
 
 SILENT_SECONDS = 8.0
 """How long a face can be directed before there is a voice."""
 
 _PEAKS, _PEAKS_PER_SECOND, _MOST_PEAKS = 1600, 50, 40_000
 """Points of the waveform: more than screens are wide, and enough to look closer."""
-
-if TYPE_CHECKING:
-    from mien.motion.voca import Voca
 
 T = TypeVar("T")
 
@@ -288,7 +287,7 @@ class Session:
 
         picture = self.file(portrait).path
         plane = None if emotion.va is None else f"{emotion.va[0]},{emotion.va[1]}"
-        label = () if plane else (in_words(emotion),)
+        label = () if plane else (emotion.wish,)
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             output = Path(place) / f"{picture.stem}.png"
             restyle(RestyleOptions(picture, output, emotion=label, plane=plane, face=face))
